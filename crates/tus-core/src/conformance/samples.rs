@@ -1,0 +1,199 @@
+//! Ids, records and bytes to try stores with.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::model::{
+    Gone, GoneReason, Kind, Locator, Metadata, Phase, Placement, Rejection, Reply, Timestamp,
+    Upload, UploadId,
+};
+
+/// An id that is known to be one.
+#[expect(
+    clippy::expect_used,
+    reason = "every id of the suites is spelt out in them"
+)]
+pub(super) fn id(text: impl Into<String>) -> UploadId {
+    UploadId::try_from(text.into()).expect("an id")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "all metadata of the suites is spelt out in them"
+)]
+fn metadata(raw: &str) -> Metadata {
+    Metadata::parse(raw).expect("metadata")
+}
+
+/// A name that any object of this id may have.
+pub(super) fn locator(id: &UploadId) -> Locator {
+    Locator::new(format!("somewhere/{id}"))
+}
+
+/// A plain record of an open upload.
+pub(super) fn upload(id: &UploadId) -> Upload {
+    Upload {
+        id: id.clone(),
+        kind: Kind::Single,
+        phase: Phase::Open,
+        length: Some(100),
+        metadata: metadata("filename d29ybGQucGRm"),
+        concat: None,
+        owner: None,
+        url: format!("/files/{id}"),
+        locator: locator(id),
+        placement: Placement::default(),
+        fence: None,
+        max_size: None,
+        created_at: Timestamp::from_millis(1_700_000_000_000),
+        expires_at: None,
+        finals: Vec::new(),
+    }
+}
+
+/// Records, all of this id, that between them use every field and every variant.
+pub(super) fn uploads(id: &UploadId) -> Vec<Upload> {
+    let mut all = Vec::new();
+    for phase in phases() {
+        for kind in kinds() {
+            all.push(Upload {
+                phase: phase.clone(),
+                kind,
+                ..upload(id)
+            });
+        }
+    }
+    // The texts come back to clients exactly as sent, odd spacing and all.
+    for raw in [
+        "",
+        "k",
+        "a YQ==,b",
+        " a  YQ==, b ,c AP8N ",
+        "filename w7xuw68uYmlu",
+    ] {
+        all.push(Upload {
+            metadata: metadata(raw),
+            ..upload(id)
+        });
+    }
+    for number in [None, Some(0), Some(1 << 53), Some(u64::MAX)] {
+        all.push(Upload {
+            length: number,
+            fence: number,
+            max_size: number,
+            ..upload(id)
+        });
+    }
+    for at in [
+        Timestamp::EPOCH,
+        Timestamp::from_millis(1),
+        Timestamp::from_millis(u64::MAX),
+    ] {
+        all.push(Upload {
+            created_at: at,
+            expires_at: Some(at),
+            ..upload(id)
+        });
+    }
+    for text in ["", " ", "Zoë \"Ω\" \\ '; DROP 🦀\n\t", "null"] {
+        all.push(Upload {
+            owner: Some(text.to_owned()),
+            concat: Some(text.to_owned()),
+            url: text.to_owned(),
+            locator: Locator::new(text),
+            placement: Placement {
+                folder: Some(text.to_owned()),
+                name: Some(text.to_owned()),
+            },
+            ..upload(id)
+        });
+    }
+    let finals = vec![
+        self::id("final-2"),
+        self::id("final-1"),
+        self::id("final-2"),
+    ];
+    all.push(Upload {
+        finals,
+        ..upload(id)
+    });
+    all
+}
+
+fn kinds() -> [Kind; 4] {
+    let parts = vec![id("part-b"), id("part-a"), id("part-b")];
+    [
+        Kind::Single,
+        Kind::Partial,
+        Kind::Final { parts },
+        Kind::Final { parts: Vec::new() },
+    ]
+}
+
+fn phases() -> Vec<Phase> {
+    let since = Timestamp::from_millis(1_700_000_000_123);
+    let name = HeaderName::from_static("x-twice");
+    let bytes = || Bytes::from_iter(0..=u8::MAX);
+    let latin = HeaderValue::from_bytes(b"caf\xe9");
+    let latin = latin.unwrap_or_else(|_| HeaderValue::from_static("ascii"));
+    let reply = Reply::new()
+        .with_status(StatusCode::ACCEPTED)
+        .with_body(
+            HeaderValue::from_static("application/octet-stream"),
+            bytes(),
+        )
+        .with_header(name.clone(), HeaderValue::from_static("one"))
+        .with_header(name.clone(), latin.clone());
+    let rejection = Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "no \u{1F980} here")
+        .with_header(name.clone(), HeaderValue::from_static(""))
+        .with_header(name, latin);
+    let mut phases = vec![
+        Phase::Open,
+        Phase::Complete {
+            event: "01-é".to_owned(),
+            since,
+            superseded: None,
+        },
+        Phase::Complete {
+            event: String::new(),
+            since,
+            superseded: Some(Locator::new("old")),
+        },
+        Phase::Announced {
+            since,
+            reply: Reply::new(),
+        },
+        Phase::Announced { since, reply },
+        Phase::Refused {
+            since,
+            rejection: Rejection::forbidden(""),
+        },
+        Phase::Refused { since, rejection },
+    ];
+    for reason in [
+        GoneReason::Expired,
+        GoneReason::Terminated,
+        GoneReason::PartLost,
+    ] {
+        let forget_at = Timestamp::from_millis(1_800_000_000_000);
+        phases.push(Phase::Gone(Gone {
+            reason,
+            since,
+            forget_at,
+        }));
+    }
+    phases
+}
+
+/// `length` bytes that look random and differ with the seed, so that none is where another
+/// belongs by chance.
+pub(super) fn bytes(seed: u64, length: usize) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+    let words = std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(length).collect()
+}

@@ -1,0 +1,153 @@
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::{Inner, concat, exchange::refuse, finish, session::Session};
+use crate::{
+    hooks::{Finished, HookError, Hooks as _, RequestContext},
+    model::{Phase, Refusal, Rejection, Reply},
+    store::Acquire,
+};
+
+/// Brings an upload whose bytes are all there to its end: placed, recorded, announced.
+pub(super) async fn complete(
+    session: &mut Session<'_>,
+    request: Option<&RequestContext>,
+) -> Result<(), Refusal> {
+    finish::place(session).await?;
+    announce(session, request).await
+}
+
+/// Tells the application of a complete upload, and stores what it says.
+///
+/// # Errors
+///
+/// The refusal that the upload's clients hear from now on, or one that says to come back.
+pub(super) async fn announce(
+    session: &mut Session<'_>,
+    request: Option<&RequestContext>,
+) -> Result<(), Refusal> {
+    let tus = session.tus;
+    let upload = &session.upload;
+    let (event, superseded) = match &upload.phase {
+        Phase::Complete {
+            event, superseded, ..
+        } => (event.clone(), superseded.clone()),
+        Phase::Refused { rejection, .. } => return Err(rejection.clone().into()),
+        Phase::Announced { .. } => {
+            tell_finals(session);
+            return Ok(());
+        }
+        Phase::Open | Phase::Gone(_) => return Ok(()),
+    };
+    let id = upload.id.clone();
+    if let Some(superseded) = &superseded {
+        let removed = tus.chunks.remove(superseded).await;
+        removed.map_err(|error| refuse(&error, "remove", &id))?;
+    }
+    let length = upload.length.unwrap_or(session.stored.length);
+    let finished = Finished::new(
+        event,
+        Arc::new(upload.clone()),
+        length,
+        request.cloned(),
+        tus.chunks.clone(),
+    );
+    let said = tus
+        .guarded("on_finish", tus.hooks.on_finish(finished))
+        .await;
+    let since = session.now();
+    match said {
+        Some(Ok(reply)) if reply.stored_size() <= Reply::MAX_STORED => {
+            tus.retries.forget(&id);
+            let phase = Phase::Announced { since, reply };
+            session
+                .update(|upload| upload.phase = phase.clone())
+                .await?;
+            Ok(())
+        }
+        Some(Err(HookError::Reject(rejection))) => {
+            tus.retries.forget(&id);
+            let rejection = bounded(rejection);
+            let phase = Phase::Refused {
+                since,
+                rejection: rejection.clone(),
+            };
+            session
+                .update(|upload| upload.phase = phase.clone())
+                .await?;
+            // What the application does not want is not kept; the record stays, to say so.
+            let removed = tus.chunks.remove(&session.upload.locator).await;
+            removed.map_err(|error| refuse(&error, "remove", &id))?;
+            Err(rejection.into())
+        }
+        failed => {
+            match failed {
+                Some(Err(HookError::Failed(error))) => {
+                    tracing::error!(upload = %id, %error, "on_finish failed; it is tried again");
+                }
+                Some(Ok(_)) => tracing::error!(
+                    upload = %id, "the reply of on_finish is larger than {} bytes; it is tried again",
+                    Reply::MAX_STORED
+                ),
+                // A panic or time-out is in the log already.
+                Some(Err(HookError::Reject(_))) | None => {}
+            }
+            let retry_after = tus.retries.later(&id);
+            Err(Refusal::Unavailable { retry_after })
+        }
+    }
+}
+
+/// A rejection that fits into a record.
+fn bounded(rejection: Rejection) -> Rejection {
+    if rejection.stored_size() <= Reply::MAX_STORED {
+        return rejection;
+    }
+    tracing::error!(
+        "a rejection of on_finish is larger than {} bytes; cut",
+        Reply::MAX_STORED
+    );
+    Rejection::new(rejection.status, "")
+}
+
+/// What the upload's clients hear when its name is taken for good.
+pub(super) fn name_taken() -> Rejection {
+    Rejection::new(
+        StatusCode::CONFLICT,
+        "already_exists: A file of this name exists already.\n",
+    )
+}
+
+/// Has the finals that wait for a part look at it again, in a task of their own.
+pub(super) fn tell_finals(session: &Session<'_>) {
+    for id in session.upload.finals.clone() {
+        let tus = Arc::clone(session.tus);
+        session.tus.running.spawn(async move {
+            // The sweeper is the backstop; whoever holds the final looks at its parts too.
+            if let Err(refusal) = concat::try_final(&tus, &id, None).await {
+                tracing::debug!(upload = %id, ?refusal, "the final still waits");
+            }
+        });
+    }
+}
+
+/// Announces an upload that is complete and was not announced, without disturbing anybody.
+pub(super) async fn announce_later(
+    tus: &Arc<Inner>,
+    id: &crate::model::UploadId,
+    wait: std::time::Duration,
+) -> Result<(), Refusal> {
+    let mut session = Session::open(
+        tus,
+        id,
+        Acquire {
+            wait,
+            preempt: false,
+        },
+    )
+    .await?;
+    let announced = announce(&mut session, None).await;
+    session.release().await;
+    announced
+}

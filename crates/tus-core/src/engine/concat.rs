@@ -1,0 +1,270 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Inner, complete,
+    create::make,
+    exchange::{Exchange, refuse},
+    session::{Session, update_unleased},
+    terminate,
+};
+use crate::{
+    hooks::{Action, RequestContext},
+    model::{Create, GoneReason, Kind, Outcome, Phase, Refusal, Upload, UploadId},
+    protocol::{concat as rules, create as sizes},
+    store::{Acquire, Lease},
+};
+
+/// Makes a final of parts, finished or not (tus 1.0.0, Concatenation).
+///
+/// Order: the final's record, durably; then its id goes into the record of each part, in id
+/// order; then whoever completes the last part, or this very request, joins the bytes. A crash
+/// in between leaves an open final, which is due.
+pub(super) async fn create_final(
+    exchange: &Exchange<'_>,
+    create: &Create,
+    parts: &[UploadId],
+) -> Result<Outcome, Refusal> {
+    let tus = exchange.tus;
+    rules::check_count(parts, &tus.policy)?;
+    let mut found = BTreeMap::new();
+    for id in parts {
+        if found.contains_key(id) {
+            continue;
+        }
+        let part = exchange.peek(id).await?;
+        exchange.authorize(Action::Concatenate, Some(&part)).await?;
+        rules::check_part(&part)?;
+        found.insert(id.clone(), part);
+    }
+    let lookup = |id: &UploadId| found.get(id).map(AsRef::as_ref);
+    let length = rules::sum(parts, lookup, tus.policy.max_size)?;
+    let create = Create {
+        length,
+        ..create.clone()
+    };
+    let upload = make(
+        exchange,
+        create,
+        Kind::Final {
+            parts: parts.to_vec(),
+        },
+    )
+    .await?;
+    let id = upload.id.clone();
+    if !found.values().all(|part| part.is_complete()) {
+        register(tus, &upload).await;
+    }
+    let reply = try_final(tus, &id, Some(&exchange.request)).await?;
+    Ok(Outcome::Created {
+        location: upload.url,
+        offset: None,
+        expires_at: None,
+        reply,
+    })
+}
+
+/// Writes the final's id into the records of its parts, without disturbing their writers.
+async fn register(tus: &Inner, upload: &Upload) {
+    for part in distinct(upload) {
+        let change = |part: &mut Upload| {
+            if !part.finals.contains(&upload.id) {
+                part.finals.push(upload.id.clone());
+            }
+        };
+        // A part that is lost meanwhile is found out by whoever tries the final.
+        if let Err(refusal) = update_unleased(tus, &part, change).await {
+            tracing::debug!(upload = %upload.id, %part, ?refusal, "a part cannot be told");
+        }
+    }
+}
+
+/// Joins the parts of a final if all of them are complete, and finishes it.
+///
+/// `None` as long as parts are awaited.
+///
+/// # Errors
+///
+/// The refusal of the finish; 410 if a part is gone.
+pub(super) async fn try_final(
+    tus: &Arc<Inner>,
+    id: &UploadId,
+    request: Option<&RequestContext>,
+) -> Result<Option<crate::model::Reply>, Refusal> {
+    let how = Acquire {
+        wait: tus.policy.lease_wait,
+        preempt: false,
+    };
+    let mut session = Session::lease(tus, id, how).await?;
+    let tried = try_leased(&mut session, request).await;
+    let upload = session.upload.clone();
+    session.release().await;
+    if !upload.is_open() {
+        let used = tus.policy.remove_used_parts && matches!(upload.phase, Phase::Announced { .. });
+        release_parts(tus, &upload, used).await;
+    }
+    tried?;
+    Ok(match upload.phase {
+        Phase::Announced { reply, .. } => Some(reply),
+        _ => None,
+    })
+}
+
+async fn try_leased(
+    session: &mut Session<'_>,
+    request: Option<&RequestContext>,
+) -> Result<(), Refusal> {
+    let tus = session.tus;
+    let Some(order) = session.upload.parts().map(<[_]>::to_vec) else {
+        return Ok(());
+    };
+    if !session.upload.is_open() {
+        return complete::announce(session, request).await;
+    }
+    let parts = match load_parts(tus, &session.upload).await {
+        Ok(parts) => parts,
+        Err(Refusal::NotFound) => {
+            terminate::end(session, GoneReason::PartLost).await?;
+            return Err(Refusal::Gone(GoneReason::PartLost));
+        }
+        Err(refusal) => return Err(refusal),
+    };
+    let max = sizes::tighter(tus.policy.max_size, session.upload.max_size);
+    let sum = match rules::sum(&order, |id| parts.get(id), max) {
+        Ok(sum) => sum,
+        Err(refusal) => {
+            terminate::end(session, GoneReason::PartLost).await?;
+            return Err(refusal);
+        }
+    };
+    if sum.is_some() && session.upload.length != sum {
+        session.update(|upload| upload.length = sum).await?;
+    }
+    if !parts.values().all(Upload::is_complete) {
+        return Ok(());
+    }
+    join(session, &order, sum.unwrap_or(0)).await?;
+    complete::complete(session, request).await
+}
+
+/// Copies the bytes of the parts into the final, while nobody can remove them.
+async fn join(session: &mut Session<'_>, order: &[UploadId], sum: u64) -> Result<(), Refusal> {
+    let tus = session.tus;
+    let leases = lease_parts(tus, &session.upload).await?;
+    let joined = async {
+        // Again, now that they cannot change.
+        let parts = load_parts(tus, &session.upload).await?;
+        let locators: Vec<_> = order
+            .iter()
+            .filter_map(|id| parts.get(id))
+            .map(|part| part.locator.clone())
+            .collect();
+        let joined = tus.chunks.concat(&session.upload.locator, &locators).await;
+        joined.map_err(|error| refuse(&error, "concat", &session.upload.id))
+    }
+    .await;
+    for lease in leases {
+        lease.release().await;
+    }
+    let joined = joined?;
+    if joined != sum {
+        tracing::error!(upload = %session.upload.id, joined, sum, "the parts do not add up");
+        return Err(Refusal::Internal);
+    }
+    session.restat().await
+}
+
+/// Leases all parts, in id order, so that two finals of the same parts cannot wait for each other.
+async fn lease_parts(tus: &Inner, upload: &Upload) -> Result<Vec<Box<dyn Lease>>, Refusal> {
+    let how = Acquire {
+        wait: tus.policy.lease_wait,
+        preempt: false,
+    };
+    let mut leases = Vec::new();
+    for part in distinct(upload) {
+        match tus.locker.acquire(&part, how).await {
+            Ok(lease) => leases.push(lease),
+            Err(error) => {
+                for lease in leases {
+                    lease.release().await;
+                }
+                return Err(refuse(&error, "acquire", &part));
+            }
+        }
+    }
+    Ok(leases)
+}
+
+/// The records of all parts.
+///
+/// # Errors
+///
+/// `NotFound` if one is gone.
+async fn load_parts(tus: &Inner, upload: &Upload) -> Result<BTreeMap<UploadId, Upload>, Refusal> {
+    let mut parts = BTreeMap::new();
+    for id in distinct(upload) {
+        let loaded = tus.meta.load(&id).await;
+        let (part, _) = loaded.map_err(|error| refuse(&error, "load", &id))?;
+        rules::check_part(&part)?;
+        parts.insert(id, part);
+    }
+    Ok(parts)
+}
+
+/// Lets go of the parts of a final that no longer needs them, and removes them if that is wanted.
+async fn release_parts(tus: &Arc<Inner>, upload: &Upload, remove: bool) {
+    forget_final(tus, upload).await;
+    if !remove {
+        return;
+    }
+    for id in distinct(upload) {
+        let how = Acquire {
+            wait: std::time::Duration::ZERO,
+            preempt: false,
+        };
+        let Ok(mut session) = Session::lease(tus, &id, how).await else {
+            continue;
+        };
+        // Another final may want it still.
+        if session.upload.finals.is_empty()
+            && let Err(refusal) = terminate::end(&mut session, GoneReason::Terminated).await
+        {
+            tracing::warn!(part = %id, ?refusal, "a used part could not be removed");
+        }
+        session.release().await;
+    }
+}
+
+/// Takes a final that ended out of the records of its parts.
+pub(super) async fn forget_final(tus: &Inner, upload: &Upload) {
+    for id in distinct(upload) {
+        let Ok((part, _)) = tus.meta.load(&id).await else {
+            continue;
+        };
+        if !part.finals.contains(&upload.id) {
+            continue;
+        }
+        let forget = |part: &mut Upload| part.finals.retain(|id| *id != upload.id);
+        if let Err(refusal) = update_unleased(tus, &id, forget).await {
+            tracing::warn!(part = %id, ?refusal, "a part still names a final that ended");
+        }
+    }
+}
+
+/// Ends the finals that waited for a part that is no more.
+pub(super) async fn part_lost(tus: &Arc<Inner>, part: &Upload) {
+    for id in &part.finals {
+        match try_final(tus, id, None).await {
+            Ok(_) | Err(Refusal::Gone(_) | Refusal::NotFound) => {}
+            Err(refusal) => {
+                tracing::warn!(upload = %id, ?refusal, "a final that lost a part is still open");
+            }
+        }
+    }
+}
+
+fn distinct(upload: &Upload) -> Vec<UploadId> {
+    let mut parts = upload.parts().unwrap_or_default().to_vec();
+    parts.sort();
+    parts.dedup();
+    parts
+}

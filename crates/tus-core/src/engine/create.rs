@@ -1,0 +1,193 @@
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+
+use super::{
+    append::receive,
+    complete, concat,
+    exchange::{Exchange, refuse},
+    incoming::Incoming,
+    session::Session,
+    terminate,
+};
+use crate::{
+    hooks::{Action, Hooks as _, NewUpload},
+    model::{
+        Append, Content, Create, CreateKind, GoneReason, Kind, Outcome, Phase, Placement, Refusal,
+        Upload, UploadId,
+    },
+    protocol::{admit, create as rules, expire},
+    store::{NewObject, PlaceAs},
+};
+
+/// Makes a new upload, perhaps with its first bytes (tus 1.0.0, Creation).
+pub(super) async fn create<B>(
+    exchange: &Exchange<'_>,
+    create: Create,
+    body: &mut Incoming<'_, B>,
+) -> Result<Outcome, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    let tus = exchange.tus;
+    if tus.draining.is_cancelled() {
+        return Err(Refusal::Draining);
+    }
+    rules::check(&create, &tus.policy)?;
+    exchange.authorize(Action::Create, None).await?;
+    if let CreateKind::Final(parts) = &create.kind {
+        return concat::create_final(exchange, &create, parts).await;
+    }
+    let kind = match create.kind {
+        CreateKind::Partial => Kind::Partial,
+        _ => Kind::Single,
+    };
+    let content = create.content.clone();
+    let upload = make(exchange, create, kind).await?;
+    let (id, location) = (upload.id.clone(), upload.url.clone());
+    if content.is_none() && upload.length != Some(0) {
+        let expires_at = upload.expires_at;
+        return Ok(Outcome::Created {
+            location,
+            offset: None,
+            expires_at,
+            reply: None,
+        });
+    }
+    let mut session = Session::open(tus, &id, Session::preempting(tus)).await?;
+    let outcome = fill(exchange, &mut session, content, body).await;
+    session.release().await;
+    outcome
+}
+
+/// Asks the application, then makes the object and the record, in this order: a record never
+/// names bytes that are not there.
+pub(super) async fn make(
+    exchange: &Exchange<'_>,
+    create: Create,
+    kind: Kind,
+) -> Result<Upload, Refusal> {
+    let tus = exchange.tus;
+    let now = tus.now();
+    let new = NewUpload {
+        id: None,
+        length: create.length,
+        kind,
+        metadata: create.metadata,
+        owner: None,
+        max_size: None,
+        expires_at: expire::first_expiry(&tus.policy, now),
+        placement: Placement::default(),
+    };
+    let length = new.length;
+    let asked = tus.hooks.before_create(exchange.request.clone(), new);
+    let new = tus.hook("before_create", asked).await?;
+    rules::check_size(length, new.max_size)?;
+    let id = match new.id {
+        Some(id) => id,
+        None => random_id()?,
+    };
+    let mut upload = Upload {
+        url: exchange.mount.url(&id),
+        id,
+        kind: new.kind,
+        phase: Phase::Open,
+        length,
+        metadata: new.metadata,
+        concat: create.concat,
+        owner: new.owner,
+        // Until the store has said where.
+        locator: crate::model::Locator::new(""),
+        placement: new.placement,
+        fence: None,
+        max_size: new.max_size,
+        created_at: now,
+        expires_at: new.expires_at,
+        finals: Vec::new(),
+    };
+    let mut object = NewObject::new(&upload.id);
+    object.length = length;
+    object.place = (!upload.is_partial()).then(|| PlaceAs::of(&upload));
+    let made = tus.chunks.create(&object).await;
+    upload.locator = made.map_err(|error| refuse(&error, "create", &upload.id))?;
+    if let Err(error) = tus.meta.create(&upload).await {
+        if let Err(error) = tus.chunks.remove(&upload.locator).await {
+            tracing::warn!(upload = %upload.id, %error, "an empty object is left behind");
+        }
+        return Err(refuse(&error, "create", &upload.id));
+    }
+    Ok(upload)
+}
+
+/// Takes the first bytes (tus 1.0.0, Creation With Upload).
+async fn fill<B>(
+    exchange: &Exchange<'_>,
+    session: &mut Session<'_>,
+    content: Option<Content>,
+    body: &mut Incoming<'_, B>,
+) -> Result<Outcome, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    let tus = session.tus;
+    let offset = match content {
+        None => None,
+        Some(content) => {
+            let append = Append {
+                at: 0,
+                length: None,
+                content,
+            };
+            let stored = session.stored;
+            let admission = admit::admit(
+                &append,
+                &session.upload,
+                stored.length,
+                stored.modified,
+                &tus.policy,
+                session.now(),
+            )?;
+            let settlement = receive(exchange, session, &admission, body).await?;
+            match settlement.refusal {
+                // Nothing of the request counts, so there is no upload either.
+                Some(refusal) if settlement.offset == 0 => {
+                    terminate::end(session, GoneReason::Terminated).await?;
+                    return Err(refusal);
+                }
+                Some(refusal) => return Err(refusal),
+                None => Some(settlement.offset),
+            }
+        }
+    };
+    let whole = session.upload.length == Some(session.stored.length);
+    if whole && session.upload.is_open() {
+        complete::complete(session, Some(&exchange.request)).await?;
+    } else {
+        complete::announce(session, Some(&exchange.request)).await?;
+    }
+    let upload = &session.upload;
+    let reply = match &upload.phase {
+        Phase::Announced { reply, .. } => Some(reply.clone()),
+        _ => None,
+    };
+    Ok(Outcome::Created {
+        location: upload.url.clone(),
+        offset,
+        expires_at: expire::expires_at(upload, Some(session.stored.modified), &tus.policy),
+        reply,
+    })
+}
+
+/// An id with 160 random bits.
+fn random_id() -> Result<UploadId, Refusal> {
+    let mut bits = [0_u8; 20];
+    if let Err(error) = getrandom::fill(&mut bits) {
+        tracing::error!(%error, "the system gives no random bits");
+        return Err(Refusal::Internal);
+    }
+    let text = URL_SAFE_NO_PAD.encode(bits);
+    text.parse().map_err(|_| Refusal::Internal)
+}

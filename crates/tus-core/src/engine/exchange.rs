@@ -1,0 +1,174 @@
+use std::{fmt, future::Future, sync::Arc};
+
+use bytes::Bytes;
+use http::{Method, request};
+
+use super::{Body, Inner, append, create, incoming::Incoming, inspect, read, terminate};
+use crate::{
+    hooks::{Action, HookError, Hooks as _, Intent, RequestContext},
+    model::{Command, Outcome, Refusal, Upload, UploadId},
+    store::{Blocking, StoreError, StoreErrorKind},
+    wire::{Mount, Offer, Understood},
+};
+
+/// One request on its way through the engine.
+pub(super) struct Exchange<'t> {
+    pub(super) tus: &'t Arc<Inner>,
+    pub(super) request: RequestContext,
+    pub(super) mount: Mount,
+    pub(super) blocking: Blocking,
+    pub(super) offer: Offer,
+}
+
+/// What came in.
+pub(super) struct Arrived {
+    pub(super) parts: request::Parts,
+    pub(super) method: Method,
+    pub(super) mount: Mount,
+    pub(super) blocking: Blocking,
+}
+
+impl<'t> Exchange<'t> {
+    pub(super) fn new(
+        tus: &'t Arc<Inner>,
+        arrived: Arrived,
+        peer: Option<std::net::IpAddr>,
+        offer: Offer,
+    ) -> Self {
+        let Arrived {
+            parts,
+            method,
+            mount,
+            blocking,
+        } = arrived;
+        let client = mount.client();
+        let request = RequestContext::new(
+            method,
+            parts.uri,
+            parts.headers,
+            parts.extensions,
+            peer,
+            client,
+        );
+        Self {
+            tus,
+            request,
+            mount,
+            blocking,
+            offer,
+        }
+    }
+
+    /// Does what the request asks for.
+    pub(super) async fn run<B>(
+        &self,
+        understood: Understood,
+        body: &mut Incoming<'_, B>,
+    ) -> (Result<Outcome, Refusal>, Option<Body>)
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
+        let outcome = match (understood.command, understood.id) {
+            (Command::Discover, _) => Ok(Outcome::Discovered(self.offer.discovery.clone())),
+            (Command::Create(create), _) => create::create(self, create, body).await,
+            (Command::Inspect, Some(id)) => inspect::inspect(self, &id).await,
+            (Command::Append(append), Some(id)) => append::append(self, &id, append, body).await,
+            (Command::Terminate, Some(id)) => terminate::terminate(self, &id).await,
+            (Command::Read(command), Some(id)) => {
+                return match read::read(self, &id, &command).await {
+                    Ok((outcome, body)) => (Ok(outcome), body),
+                    Err(refusal) => (Err(refusal), None),
+                };
+            }
+            (_, None) => Err(Refusal::NotFound),
+        };
+        (outcome, None)
+    }
+
+    /// The record of an upload, without a lease: enough to authorize and to refuse from the head.
+    pub(super) async fn peek(&self, id: &UploadId) -> Result<Arc<Upload>, Refusal> {
+        let loaded = self.tus.meta.load(id).await;
+        loaded
+            .map(|(upload, _)| Arc::new(upload))
+            .map_err(|error| refuse(&error, "load", id))
+    }
+
+    /// Asks the application whether this request may do this.
+    pub(super) async fn authorize(
+        &self,
+        action: Action,
+        upload: Option<&Arc<Upload>>,
+    ) -> Result<(), Refusal> {
+        let intent = Intent::new(action, upload.cloned());
+        let asked = self.tus.hooks.authorize(self.request.clone(), intent);
+        self.tus.hook("authorize", asked).await
+    }
+}
+
+impl Inner {
+    /// Runs a hook within its time; one that fails or panics is the server's fault, not a no.
+    pub(super) async fn hook<T>(
+        &self,
+        name: &'static str,
+        call: impl Future<Output = Result<T, HookError>>,
+    ) -> Result<T, Refusal> {
+        match self.guarded(name, call).await {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(HookError::Reject(rejection))) => Err(rejection.into()),
+            Some(Err(HookError::Failed(error))) => {
+                tracing::error!(hook = name, %error, "hook failed");
+                Err(Refusal::Unavailable {
+                    retry_after: std::time::Duration::from_secs(1),
+                })
+            }
+            None => Err(Refusal::Unavailable {
+                retry_after: std::time::Duration::from_secs(1),
+            }),
+        }
+    }
+
+    /// Runs a hook within its time, `None` if it panics or takes longer.
+    pub(super) async fn guarded<T>(
+        &self,
+        name: &'static str,
+        call: impl Future<Output = T>,
+    ) -> Option<T> {
+        use futures_util::FutureExt as _;
+        let caught = std::panic::AssertUnwindSafe(call).catch_unwind();
+        match tokio::time::timeout(self.policy.hook_timeout, caught).await {
+            Ok(Ok(value)) => Some(value),
+            Ok(Err(_)) => {
+                tracing::error!(hook = name, "hook panicked");
+                None
+            }
+            Err(_) => {
+                tracing::error!(hook = name, timeout = ?self.policy.hook_timeout, "hook timed out");
+                None
+            }
+        }
+    }
+}
+
+/// What a client hears of a store's error; the log gets the rest.
+pub(super) fn refuse(error: &StoreError, verb: &'static str, id: &UploadId) -> Refusal {
+    match error.kind() {
+        StoreErrorKind::NotFound => Refusal::NotFound,
+        StoreErrorKind::AlreadyExists => Refusal::AlreadyExists,
+        StoreErrorKind::Conflict => Refusal::Locked,
+        StoreErrorKind::Full => {
+            tracing::warn!(upload = %id, verb, %error, "the store is full");
+            Refusal::Full
+        }
+        StoreErrorKind::Unavailable => {
+            tracing::warn!(upload = %id, verb, %error, "the store is unavailable");
+            Refusal::Unavailable {
+                retry_after: std::time::Duration::from_secs(1),
+            }
+        }
+        StoreErrorKind::Unsupported | StoreErrorKind::Corrupt | StoreErrorKind::Other => {
+            tracing::error!(upload = %id, verb, %error, "the store failed");
+            Refusal::Internal
+        }
+    }
+}

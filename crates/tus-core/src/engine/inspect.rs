@@ -1,0 +1,63 @@
+use std::{sync::Arc, time::Duration};
+
+use super::{complete, exchange::Exchange, session::Session};
+use crate::{
+    hooks::Action,
+    model::{Outcome, Phase, Refusal, Upload, UploadId},
+    protocol::inspect,
+};
+
+/// Tells how far an upload is (tus 1.0.0, HEAD).
+///
+/// An open upload is asked for under its lease, so that its holder stores what it has first; the
+/// offset told is then the one at which a PATCH can go on.
+pub(super) async fn inspect(exchange: &Exchange<'_>, id: &UploadId) -> Result<Outcome, Refusal> {
+    let tus = exchange.tus;
+    let upload = exchange.peek(id).await?;
+    exchange.authorize(Action::Inspect, Some(&upload)).await?;
+    if inspect::answers_from_record(&upload) || upload.parts().is_some() {
+        let upload = settled(exchange, upload).await?;
+        return view(exchange, &upload, 0, None);
+    }
+    if let Phase::Complete { .. } = upload.phase {
+        let upload = settled(exchange, upload).await?;
+        return view(exchange, &upload, 0, None);
+    }
+    let session = Session::open(tus, id, Session::preempting(tus)).await?;
+    let (upload, stored) = (Arc::new(session.upload.clone()), session.stored);
+    session.release().await;
+    // Recovery may have found it whole.
+    let upload = settled(exchange, upload).await?;
+    view(exchange, &upload, stored.length, Some(stored.modified))
+}
+
+fn view(
+    exchange: &Exchange<'_>,
+    upload: &Upload,
+    stored: u64,
+    modified: Option<crate::model::Timestamp>,
+) -> Result<Outcome, Refusal> {
+    let tus = exchange.tus;
+    inspect::view(upload, stored, modified, &tus.policy, tus.now()).map(Outcome::Inspected)
+}
+
+/// Waits a little for the announcement of a complete upload.
+///
+/// Nothing is announced on behalf of a HEAD: a task of the engine's own does it, as the sweeper
+/// would a little later.
+async fn settled(exchange: &Exchange<'_>, upload: Arc<Upload>) -> Result<Arc<Upload>, Refusal> {
+    if !matches!(upload.phase, Phase::Complete { .. }) {
+        return Ok(upload);
+    }
+    let (tus, id) = (Arc::clone(exchange.tus), upload.id.clone());
+    let wait: Duration = tus.policy.finish_wait;
+    let task = tus.running.spawn({
+        let tus = Arc::clone(&tus);
+        async move { complete::announce_later(&tus, &id, wait).await }
+    });
+    match tokio::time::timeout(wait, task).await {
+        Ok(Ok(Ok(()) | Err(Refusal::Rejected(_)))) => exchange.peek(&upload.id).await,
+        Ok(Ok(Err(refusal))) => Err(refusal),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Locked),
+    }
+}

@@ -1,0 +1,356 @@
+//! The only async code: straight down for each verb, asking the store and showing the rules.
+//!
+//! An exchange that carries a body must not be cancelled half-way: the adapters run it in a task
+//! of its own, and so must whoever calls [`Tus::handle`] directly.
+
+mod append;
+mod body;
+mod builder;
+mod complete;
+mod concat;
+mod create;
+mod exchange;
+mod finish;
+mod incoming;
+mod inspect;
+mod pump;
+mod read;
+mod session;
+mod sweep;
+mod terminate;
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, Version, header};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use body::Body;
+pub use builder::{BuildError, TusBuilder};
+pub use sweep::SweepReport;
+
+use crate::{
+    hooks::HookSet,
+    model::{Algorithm, Discovery, Extension, Policy, Refusal, Timestamp},
+    store::{Blocking, ChunkStore, Locker, MetaStore},
+    wire::{self, Answer, Head, Mount, Offer},
+};
+use exchange::{Arrived, Exchange};
+use incoming::Incoming;
+
+/// A resumable upload service: cheap to clone, without type parameters.
+///
+/// ```
+/// use tus_core::{MemoryStore, Tus};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let tus = Tus::new(MemoryStore::default());
+/// let request = http::Request::options("/files").body(String::new()).unwrap();
+/// let response = tus.handle(request, tus_core::Arrival::at("/files")).await;
+/// assert_eq!(response.headers()["tus-version"], "1.0.0");
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Tus(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) meta: Arc<dyn MetaStore>,
+    pub(crate) chunks: Arc<dyn ChunkStore>,
+    pub(crate) locker: Arc<dyn Locker>,
+    pub(crate) policy: Policy,
+    pub(crate) hooks: HookSet,
+    pub(crate) clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Everything that must have ended before the process may: exchanges, finishes, sweeps.
+    pub(crate) running: TaskTracker,
+    pub(crate) draining: CancellationToken,
+    sweeper: OnceLock<()>,
+    retries: sweep::Retries,
+}
+
+/// How a request came in: what only the adapter knows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Arrival {
+    /// The path under which uploads live, as clients see it, such as `/api/files`.
+    pub mount: String,
+    /// The path of the request below the mount, where a framework has cut the mount off; `None`
+    /// to take it from the request's URI.
+    pub tail: Option<String>,
+    /// The address at the other end of the connection; `None` on a unix socket.
+    pub peer: Option<IpAddr>,
+    /// Whether the body brings trailers to us.
+    pub trailers: bool,
+    /// How a store may wait on the thread that runs the exchange.
+    pub blocking: Blocking,
+}
+
+impl Arrival {
+    /// A request at a mount, over a body without trailers, on a thread that must not block.
+    pub fn at(mount: impl Into<String>) -> Self {
+        Self {
+            mount: mount.into(),
+            tail: None,
+            peer: None,
+            trailers: false,
+            blocking: Blocking::Offload,
+        }
+    }
+
+    /// Says what stands below the mount: nothing, `/`, or `/` and an id.
+    #[must_use]
+    pub fn with_tail(mut self, tail: impl Into<String>) -> Self {
+        self.tail = Some(tail.into());
+        self
+    }
+
+    /// Says who is at the other end.
+    #[must_use]
+    pub fn with_peer(mut self, peer: Option<IpAddr>) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    /// Says that the body brings trailers.
+    #[must_use]
+    pub fn with_trailers(mut self) -> Self {
+        self.trailers = true;
+        self
+    }
+
+    /// Says how a store may wait.
+    #[must_use]
+    pub fn with_blocking(mut self, blocking: Blocking) -> Self {
+        self.blocking = blocking;
+        self
+    }
+}
+
+impl Tus {
+    /// A service on a store for both records and bytes, with the default policy.
+    pub fn new<S: MetaStore + ChunkStore + Clone>(store: S) -> Self {
+        let parts = builder::Parts {
+            meta: Arc::new(store.clone()),
+            chunks: Arc::new(store),
+            locker: Arc::new(crate::store::MemoryLocker::default()),
+            policy: Policy::default(),
+            hooks: HookSet::default(),
+            clock: Box::new(Timestamp::now),
+        };
+        Self::from_parts(parts)
+    }
+
+    /// Starts to configure a service.
+    pub fn builder() -> TusBuilder {
+        TusBuilder::default()
+    }
+
+    /// Answers a request; never fails, always a response.
+    ///
+    /// The future is `Send` exactly when the body is. It must be driven to its end, also when the
+    /// client has left: a dropped future may leave bytes stored that are not recorded, which the
+    /// next request of that upload then puts right. The adapters of this project spawn it.
+    pub async fn handle<B>(&self, request: Request<B>, arrival: Arrival) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
+        let inner = &self.0;
+        inner.start_sweeper();
+        let _running = inner.running.token();
+        let (parts, body) = request.into_parts();
+        let body = std::pin::pin!(body);
+        let expects = parts.headers.contains_key(header::EXPECT);
+        let mut incoming = Incoming::new(body, expects);
+
+        let preflight = wire::is_preflight(&parts.method, &parts.headers);
+        let mount = Mount::new(&arrival.mount, &inner.policy, &parts.headers, arrival.peer);
+        let offer = inner.offer(arrival.trailers);
+        let target = match &arrival.tail {
+            Some(tail) => mount.target_below(tail),
+            None => mount.target(parts.uri.path()),
+        };
+        let head = Head {
+            method: &parts.method,
+            target: &target,
+            headers: &parts.headers,
+            body: incoming.shape(),
+            mount: &mount,
+        };
+        let understood = wire::read(&head, &offer);
+        let is_head = match &understood {
+            Ok(understood) => understood.method == Method::HEAD,
+            Err(_) => parts.method == Method::HEAD,
+        };
+        let cors_request = parts.headers.clone_origin();
+        let version = parts.version;
+        let (outcome, download) = match understood {
+            Ok(understood) => {
+                let method = understood.method.clone();
+                let arrived = Arrived {
+                    parts,
+                    method,
+                    mount,
+                    blocking: arrival.blocking,
+                };
+                let exchange = Exchange::new(inner, arrived, arrival.peer, offer);
+                exchange.run(understood, &mut incoming).await
+            }
+            Err(refusal) => (Err(refusal), None),
+        };
+        let refused = outcome.is_err();
+        let broken = matches!(outcome, Err(Refusal::BodyIdle | Refusal::Draining));
+        let mut answer = wire::write(outcome);
+        wire::add_cors(
+            &inner.policy.cors,
+            preflight,
+            &cors_request,
+            &mut answer.headers,
+        );
+        // A client that is still sending may not look at the answer before it is done, and a
+        // connection closed on it would take the answer away.
+        if refused && !broken {
+            incoming.discard().await;
+        }
+        if !incoming.ended() && version < Version::HTTP_2 {
+            let close = http::HeaderValue::from_static("close");
+            answer.headers.insert(header::CONNECTION, close);
+        }
+        respond(answer, download, is_head)
+    }
+
+    /// Stops gently: refuses creations, asks writers to store what they have and to answer, and
+    /// waits for them, for `grace` at most.
+    ///
+    /// Call it when the server is told to stop, before its own graceful stop: that one waits for
+    /// connections to end, and an upload in flight ends only once it is asked to. Returns whether
+    /// everything had ended in time.
+    pub async fn drain(&self, grace: Duration) -> bool {
+        self.0.draining.cancel();
+        self.0.running.close();
+        tokio::time::timeout(grace, self.0.running.wait())
+            .await
+            .is_ok()
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.is_cancelled()
+    }
+
+    /// What the operator allows.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    pub(crate) fn from_parts(parts: builder::Parts) -> Self {
+        let inner = Inner {
+            meta: parts.meta,
+            chunks: parts.chunks,
+            locker: parts.locker,
+            policy: parts.policy,
+            hooks: parts.hooks,
+            clock: parts.clock,
+            running: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            sweeper: OnceLock::new(),
+            retries: sweep::Retries::default(),
+        };
+        let tus = Self(Arc::new(inner));
+        if tokio::runtime::Handle::try_current().is_ok() {
+            tus.0.start_sweeper();
+        }
+        tus
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// What is offered: the intersection of policy, store and adapter.
+    fn offer(&self, trailers: bool) -> Offer {
+        let policy = &self.policy;
+        let store = self.chunks.capabilities();
+        let table = [
+            (Extension::Creation, true),
+            (Extension::CreationWithUpload, policy.creation_with_upload),
+            (Extension::CreationDeferLength, policy.defer_length),
+            (Extension::Expiration, policy.expiry.is_some()),
+            (Extension::Checksum, policy.checksum),
+            (Extension::ChecksumTrailer, policy.checksum && trailers),
+            (Extension::Termination, policy.termination),
+            (
+                Extension::Concatenation,
+                policy.concatenation && store.concat,
+            ),
+            (
+                Extension::ConcatenationUnfinished,
+                policy.concatenation && store.concat,
+            ),
+        ];
+        let offered = table.into_iter().filter(|(_, offered)| *offered);
+        let discovery = Discovery {
+            extensions: offered.map(|(extension, _)| extension).collect(),
+            max_size: policy.max_size,
+            algorithms: if policy.checksum {
+                Algorithm::ALL.to_vec()
+            } else {
+                Vec::new()
+            },
+        };
+        Offer {
+            discovery,
+            download: policy.download && store.read,
+            method_override: policy.method_override,
+        }
+    }
+}
+
+impl fmt::Debug for Tus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Tus");
+        debug
+            .field("meta", &self.0.meta)
+            .field("chunks", &self.0.chunks);
+        debug
+            .field("locker", &self.0.locker)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The origin of a request, kept while its headers move on.
+trait CloneOrigin {
+    fn clone_origin(&self) -> http::HeaderMap;
+}
+
+impl CloneOrigin for http::HeaderMap {
+    fn clone_origin(&self) -> http::HeaderMap {
+        self.get(header::ORIGIN)
+            .map(|origin| (header::ORIGIN, origin.clone()))
+            .into_iter()
+            .collect()
+    }
+}
+
+fn respond(answer: Answer, download: Option<Body>, is_head: bool) -> Response<Body> {
+    let Answer {
+        status,
+        headers,
+        body,
+    } = answer;
+    let body = match download {
+        Some(download) => download,
+        None if is_head => Body::empty(),
+        None => Body::full(body),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,269 @@
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    exchange::refuse,
+    incoming::{Frame, Incoming},
+    session::Session,
+};
+use crate::{
+    hooks::{Hooks as _, Progress},
+    model::{Algorithm, Digest, Hashers, Refusal, Upload},
+    protocol::{
+        admit::Admission,
+        intake::{Ending, Intake, Take, Verdict},
+    },
+    store::{Blocking, ChunkWriter, StoreError, Stored},
+    wire,
+};
+
+/// How long a holder that is asked to let go waits for one more frame.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long it goes on taking what still arrives (P4).
+const LAST_CALL: Duration = Duration::from_millis(500);
+
+/// Moves a body into the store, shows it to the rules, and says what counts of it.
+///
+/// When it returns, no write of this request is under way, and `session.stored` says what is
+/// durable.
+pub(super) async fn pump<B>(
+    session: &mut Session<'_>,
+    admission: &Admission,
+    body: &mut Incoming<'_, B>,
+    blocking: Blocking,
+) -> Result<Verdict, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    let mut intake = Intake::new(admission);
+    let mut sink = Sink {
+        session,
+        start: admission.start,
+        blocking,
+        writer: None,
+        unsynced: 0,
+    };
+    let mut ending = take(&mut sink, &mut intake, body).await;
+    // The end of a write decides as much as the write itself: nothing is told that is not synced.
+    let synced = match sink.writer.take() {
+        Some(mut writer) => Some(writer.sync().await),
+        None => None,
+    };
+    match synced {
+        Some(Ok(length)) => {
+            session.stored = Stored {
+                length,
+                synced: true,
+                modified: session.now(),
+            };
+        }
+        Some(Err(error)) => {
+            let refusal = sink.refuse(&error);
+            if let Ending::Clean(_) = ending {
+                ending = Ending::Cut(refusal);
+            }
+            session.reread_stored().await?;
+        }
+        None if intake.taken() > 0 => session.reread_stored().await?,
+        None => {}
+    }
+    Ok(match intake.end(ending) {
+        Verdict::Prove(digest) => prove(session, admission.start, digest).await,
+        verdict => verdict,
+    })
+}
+
+/// Where the bytes of a request go.
+struct Sink<'s, 't> {
+    session: &'s Session<'t>,
+    start: u64,
+    blocking: Blocking,
+    writer: Option<Box<dyn ChunkWriter>>,
+    unsynced: u64,
+}
+
+impl Sink<'_, '_> {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+        let length = chunk.len() as u64;
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => {
+                let locator = &self.session.upload.locator;
+                let opened = self
+                    .session
+                    .tus
+                    .chunks
+                    .open(locator, self.start, self.blocking)
+                    .await;
+                self.writer.insert(opened?)
+            }
+        };
+        writer.write(chunk).await?;
+        self.unsynced += length;
+        if self.unsynced >= self.session.tus.policy.sync_every {
+            writer.sync().await?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, error: &StoreError) -> Refusal {
+        match refuse(error, "write", &self.session.upload.id) {
+            // The record names the object: that it is gone or held is our failure.
+            Refusal::NotFound | Refusal::AlreadyExists | Refusal::Locked => {
+                tracing::error!(upload = %self.session.upload.id, %error, "cannot write");
+                Refusal::Internal
+            }
+            refusal => refusal,
+        }
+    }
+}
+
+/// Takes frames until the body ends, by itself or because somebody wants it to.
+async fn take<B>(sink: &mut Sink<'_, '_>, intake: &mut Intake, body: &mut Incoming<'_, B>) -> Ending
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    let session = sink.session;
+    let (tus, policy) = (session.tus, &session.tus.policy);
+    let mut preempted = session.lease.preempted();
+    let mut progress = ProgressClock::new(policy.progress_every, &session.upload, sink.start);
+    let mut trailer = None;
+    // What the client is to hear once the last call is over, and when that is.
+    let mut stop: Option<(Refusal, Instant)> = None;
+    let mut last_frame = Instant::now();
+    let mut draining = std::pin::pin!(tus.draining.cancelled());
+    let mut timer = std::pin::pin!(sleep_until(last_frame + policy.idle_timeout));
+    loop {
+        let step = tokio::select! {
+            biased;
+            () = draining.as_mut(), if stop.is_none() => Step::Stop(Refusal::Draining),
+            () = preempted.as_mut(), if stop.is_none() => Step::Stop(Refusal::Preempted),
+            frame = body.frame() => Step::Frame(frame),
+            () = timer.as_mut() => Step::Timer,
+        };
+        match step {
+            Step::Stop(refusal) => {
+                let now = Instant::now();
+                stop = Some((refusal, now + LAST_CALL));
+                last_frame = now;
+                timer.as_mut().reset(now + QUIET);
+            }
+            Step::Timer => {
+                // The timer is not reset for each frame: it looks whether its time has moved.
+                let now = Instant::now();
+                let until = match &stop {
+                    Some((_, end)) => (last_frame + QUIET).min(*end),
+                    None => last_frame + policy.idle_timeout,
+                };
+                if until <= now {
+                    return Ending::Cut(stop.map_or(Refusal::BodyIdle, |(refusal, _)| refusal));
+                }
+                timer.as_mut().reset(until);
+            }
+            Step::Frame(None) => return Ending::Clean(trailer),
+            Step::Frame(Some(Err(error))) => {
+                tracing::debug!(upload = %session.upload.id, %error, "the body broke");
+                return Ending::Cut(stop.map_or(Refusal::BodyBroken, |(refusal, _)| refusal));
+            }
+            Step::Frame(Some(Ok(Frame::Trailers(trailers)))) => {
+                trailer = wire::read_trailers(&trailers).transpose();
+            }
+            Step::Frame(Some(Ok(Frame::Data(data)))) => {
+                last_frame = Instant::now();
+                let chunk = match intake.show(&data) {
+                    Take::All => data,
+                    Take::Prefix(length) => data.slice(..length),
+                    Take::Stop => Bytes::new(),
+                };
+                if !chunk.is_empty()
+                    && let Err(error) = sink.write(chunk).await
+                {
+                    sink.writer = None;
+                    return Ending::Cut(sink.refuse(&error));
+                }
+                if intake.overran() {
+                    return Ending::Clean(None);
+                }
+                if stop.as_ref().is_some_and(|(_, end)| *end <= last_frame) {
+                    return Ending::Cut(stop.map_or(Refusal::BodyBroken, |(refusal, _)| refusal));
+                }
+                if let Some(due) = progress.due(last_frame, intake.taken()) {
+                    // A hook that fails here has nothing to decide; the log has it.
+                    let _told = tus.guarded("on_progress", tus.hooks.on_progress(due)).await;
+                }
+            }
+        }
+    }
+}
+
+enum Step {
+    Frame(Option<Result<Frame, String>>),
+    Stop(Refusal),
+    Timer,
+}
+
+/// Says when `on_progress` is to be called.
+struct ProgressClock {
+    every: Duration,
+    next: Instant,
+    upload: std::sync::Arc<Upload>,
+    start: u64,
+}
+
+impl ProgressClock {
+    fn new(every: Duration, upload: &Upload, start: u64) -> Self {
+        let upload = std::sync::Arc::new(upload.clone());
+        Self {
+            every,
+            next: Instant::now() + every,
+            upload,
+            start,
+        }
+    }
+
+    fn due(&mut self, now: Instant, taken: u64) -> Option<Progress> {
+        if now < self.next {
+            return None;
+        }
+        self.next = now + self.every;
+        Some(Progress {
+            upload: self.upload.clone(),
+            offset: self.start + taken,
+        })
+    }
+}
+
+/// Reads back what was written and compares it with a digest that came in a trailer nobody had
+/// announced (tus 1.0.0, Checksum; the `Trailer` header is only a hint in HTTP).
+async fn prove(session: &Session<'_>, start: u64, digest: Digest) -> Verdict {
+    match reread(session, start, digest.algorithm).await {
+        Ok(Some(actual)) if actual == digest => Verdict::Keep(None),
+        Ok(_) => Verdict::RollBack(Refusal::DigestMismatch),
+        Err(error) => Verdict::RollBack(refuse(&error, "read", &session.upload.id)),
+    }
+}
+
+async fn reread(
+    session: &Session<'_>,
+    start: u64,
+    algorithm: Algorithm,
+) -> Result<Option<Digest>, StoreError> {
+    let mut hashers = Hashers::one(algorithm);
+    let range = start..session.stored.length;
+    if !range.is_empty() {
+        let mut reader = session
+            .tus
+            .chunks
+            .read(&session.upload.locator, range)
+            .await?;
+        while let Some(bytes) = reader.next().await? {
+            hashers.update(&bytes);
+        }
+    }
+    Ok(hashers.finish(algorithm))
+}

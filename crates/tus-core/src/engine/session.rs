@@ -1,0 +1,227 @@
+use std::sync::Arc;
+
+use super::{Inner, exchange::refuse, finish};
+use crate::{
+    model::{Refusal, Revision, Timestamp, Upload, UploadId},
+    protocol::recover::{self, Recovery},
+    store::{Acquire, Blocking, Lease, StoreErrorKind, Stored},
+};
+
+/// An upload under its lease: its record, and what is stored of it.
+pub(super) struct Session<'t> {
+    pub(super) tus: &'t Arc<Inner>,
+    pub(super) lease: Box<dyn Lease>,
+    pub(super) upload: Upload,
+    pub(super) stored: Stored,
+    revision: Revision,
+}
+
+impl<'t> Session<'t> {
+    /// Takes the lease, reads what is there, and puts right what a crash left.
+    ///
+    /// For every verb this is the one place that recovers: it syncs a tail before it is told, cuts
+    /// unproven bytes, and repeats a finish that was begun. It runs no hook.
+    pub(super) async fn open(
+        tus: &'t Arc<Inner>,
+        id: &UploadId,
+        how: Acquire,
+    ) -> Result<Self, Refusal> {
+        let mut session = Self::lease(tus, id, how).await?;
+        match session.recover().await {
+            Ok(()) => Ok(session),
+            Err(refusal) => {
+                session.release().await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Takes the lease and reads the record, without looking at the bytes.
+    pub(super) async fn lease(
+        tus: &'t Arc<Inner>,
+        id: &UploadId,
+        how: Acquire,
+    ) -> Result<Self, Refusal> {
+        let lease = tus
+            .locker
+            .acquire(id, how)
+            .await
+            .map_err(|e| refuse(&e, "acquire", id))?;
+        match tus.meta.load(id).await {
+            Ok((upload, revision)) => {
+                let stored = Stored {
+                    length: 0,
+                    synced: true,
+                    modified: upload.created_at,
+                };
+                Ok(Self {
+                    tus,
+                    lease,
+                    upload,
+                    stored,
+                    revision,
+                })
+            }
+            Err(error) => {
+                lease.release().await;
+                Err(refuse(&error, "load", id))
+            }
+        }
+    }
+
+    /// How a request of a client asks for the lease.
+    pub(super) fn preempting(tus: &Inner) -> Acquire {
+        Acquire {
+            wait: tus.policy.lease_wait,
+            preempt: true,
+        }
+    }
+
+    /// Lets go.
+    pub(super) async fn release(self) {
+        self.lease.release().await;
+    }
+
+    /// Changes the record, on top of whatever others have changed in it meanwhile.
+    ///
+    /// Under the lease nobody else writes bytes, but a final may add itself to its parts' records
+    /// at any time; so a conflict reads again and applies the change anew.
+    pub(super) async fn update(&mut self, change: impl Fn(&mut Upload)) -> Result<(), Refusal> {
+        let (upload, revision) = update(
+            self.tus,
+            &self.upload.id,
+            &self.upload,
+            self.revision,
+            change,
+        )
+        .await?;
+        self.upload = upload;
+        self.revision = revision;
+        Ok(())
+    }
+
+    /// Reads again how many bytes there are.
+    pub(super) async fn restat(&mut self) -> Result<(), Refusal> {
+        let stat = self.tus.chunks.stat(&self.upload.locator).await;
+        self.stored = stat.map_err(|error| match error.kind() {
+            // The record is there but its bytes are not: the server's loss, not an unknown id.
+            StoreErrorKind::NotFound => {
+                tracing::error!(upload = %self.upload.id, %error, "the bytes of an upload are gone");
+                Refusal::Internal
+            }
+            _ => refuse(&error, "stat", &self.upload.id),
+        })?;
+        Ok(())
+    }
+
+    /// Finds out what is stored after a write failed, and makes it durable.
+    pub(super) async fn reread_stored(&mut self) -> Result<(), Refusal> {
+        self.restat().await?;
+        self.sync_tail().await
+    }
+
+    /// Cuts the bytes back.
+    pub(super) async fn truncate(&mut self, length: u64) -> Result<(), Refusal> {
+        let cut = self.tus.chunks.truncate(&self.upload.locator, length).await;
+        cut.map_err(|error| refuse(&error, "truncate", &self.upload.id))?;
+        self.restat().await
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.tus.now()
+    }
+
+    async fn recover(&mut self) -> Result<(), Refusal> {
+        if !self.upload.is_open() || self.upload.parts().is_some() {
+            return Ok(());
+        }
+        self.restat().await?;
+        if let Recovery::CutTo(fence) = recover::diagnose(&self.upload, self.stored.length) {
+            if self.stored.length > fence {
+                self.truncate(fence).await?;
+            }
+            self.update(|upload| upload.fence = None).await?;
+        }
+        self.sync_tail().await?;
+        match recover::diagnose(&self.upload, self.stored.length) {
+            Recovery::Finish => finish::place(self).await,
+            Recovery::Corrupt => {
+                tracing::error!(
+                    upload = %self.upload.id, stored = self.stored.length,
+                    length = self.upload.length, "more is stored than was declared"
+                );
+                Err(Refusal::Internal)
+            }
+            Recovery::CutTo(_) | Recovery::None => Ok(()),
+        }
+    }
+
+    /// Makes durable what is about to be told (P1).
+    async fn sync_tail(&mut self) -> Result<(), Refusal> {
+        if self.stored.synced {
+            return Ok(());
+        }
+        let (locator, length) = (&self.upload.locator, self.stored.length);
+        let synced = async {
+            self.tus
+                .chunks
+                .open(locator, length, Blocking::Offload)
+                .await?
+                .sync()
+                .await
+        };
+        let length = synced
+            .await
+            .map_err(|error| refuse(&error, "sync", &self.upload.id))?;
+        self.stored = Stored {
+            length,
+            synced: true,
+            ..self.stored
+        };
+        Ok(())
+    }
+}
+
+/// Changes a record by compare-and-set, starting from a version that was read.
+async fn update(
+    tus: &Inner,
+    id: &UploadId,
+    upload: &Upload,
+    revision: Revision,
+    change: impl Fn(&mut Upload),
+) -> Result<(Upload, Revision), Refusal> {
+    let (mut upload, mut revision) = (upload.clone(), revision);
+    // Each conflict means that somebody else got through; so many in a row means a loop.
+    for _ in 0..64 {
+        change(&mut upload);
+        match tus.meta.update(&upload, revision).await {
+            Ok(revision) => return Ok((upload, revision)),
+            Err(error) if error.kind() == StoreErrorKind::Conflict => {
+                (upload, revision) = tus
+                    .meta
+                    .load(id)
+                    .await
+                    .map_err(|error| refuse(&error, "load", id))?;
+            }
+            Err(error) => return Err(refuse(&error, "update", id)),
+        }
+    }
+    tracing::error!(upload = %id, "the record changes faster than it can be updated");
+    Err(Refusal::Locked)
+}
+
+/// Changes a record without its lease, where the change does not depend on the bytes.
+pub(super) async fn update_unleased(
+    tus: &Inner,
+    id: &UploadId,
+    change: impl Fn(&mut Upload),
+) -> Result<Upload, Refusal> {
+    let (upload, revision) = tus
+        .meta
+        .load(id)
+        .await
+        .map_err(|error| refuse(&error, "load", id))?;
+    update(tus, id, &upload, revision, change)
+        .await
+        .map(|(upload, _)| upload)
+}

@@ -1,0 +1,310 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{Inner, Tus, complete, concat, exchange::refuse, session::Session, terminate};
+use crate::{
+    hooks::{Ended, Hooks as _},
+    model::{GoneReason, Phase, Refusal, Timestamp, UploadId},
+    protocol::expire,
+    store::Acquire,
+};
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SweepReport {
+    /// Uploads whose time was up.
+    pub expired: usize,
+    /// Finishes that were repeated.
+    pub announced: usize,
+    /// Records of ended uploads that were forgotten.
+    pub forgotten: usize,
+    /// Uploads that somebody held, or that could not be dealt with; the log says why.
+    pub left: usize,
+}
+
+/// Announcements that failed and are to be tried again.
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    waiting: Mutex<HashMap<UploadId, Retry>>,
+    changed: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    at: Instant,
+    backoff: Duration,
+}
+
+impl Retries {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LAST: Duration = Duration::from_secs(300);
+
+    /// Notes a failure; returns when it is tried again.
+    pub(super) fn later(&self, id: &UploadId) -> Duration {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let backoff = waiting
+            .get(id)
+            .map_or(Self::FIRST, |r| (r.backoff * 2).min(Self::LAST));
+        waiting.insert(
+            id.clone(),
+            Retry {
+                at: Instant::now() + backoff,
+                backoff,
+            },
+        );
+        self.changed.notify_one();
+        backoff
+    }
+
+    /// Notes that it is settled.
+    pub(super) fn forget(&self, id: &UploadId) {
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+
+    /// Those whose time has come, and when the next one's does.
+    fn due(&self, now: Instant) -> (Vec<UploadId>, Option<Instant>) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = waiting.iter().filter(|(_, retry)| retry.at <= now);
+        let due = due.map(|(id, _)| id.clone()).collect();
+        let next = waiting
+            .values()
+            .map(|retry| retry.at)
+            .filter(|at| *at > now)
+            .min();
+        (due, next)
+    }
+}
+
+/// Whether the two clocks of the machine agree about how much time went by.
+#[derive(Debug)]
+struct Clocks {
+    wall: Timestamp,
+    steady: Instant,
+}
+
+impl Clocks {
+    const TOLERANCE: Duration = Duration::from_secs(600);
+
+    /// Reads both; `false` if one of them has jumped since the last reading.
+    fn agree(&mut self, wall: Timestamp) -> bool {
+        let steady = Instant::now();
+        let by_steady = steady.duration_since(self.steady);
+        let expected = self.wall.after(by_steady);
+        let off = wall.since(expected).max(expected.since(wall));
+        *self = Self { wall, steady };
+        off <= Self::TOLERANCE
+    }
+}
+
+impl Tus {
+    /// Looks once at every upload that is due: announces what is complete, removes what has
+    /// expired, forgets what ended. The engine does this by itself every
+    /// [`Policy::sweep_every`](crate::Policy::sweep_every).
+    ///
+    /// Nothing is touched that a request holds, that is complete, or that no record names.
+    pub async fn sweep(&self) -> SweepReport {
+        sweep(&self.0, true).await
+    }
+}
+
+impl Inner {
+    /// Starts the sweeper, once; it ends with the service.
+    pub(super) fn start_sweeper(self: &Arc<Self>) {
+        self.sweeper.get_or_init(|| {
+            let weak = Arc::downgrade(self);
+            let token = self.draining.clone();
+            drop(tokio::spawn(token.run_until_cancelled_owned(run(weak))));
+        });
+    }
+}
+
+/// Sweeps as long as the service lives.
+///
+/// The first round only goes on with what a crash interrupted: whether something has expired is
+/// asked an interval later, when the clock has been seen to run.
+async fn run(weak: Weak<Inner>) {
+    let Some(tus) = weak.upgrade() else { return };
+    let mut clocks = Clocks {
+        wall: tus.now(),
+        steady: Instant::now(),
+    };
+    sweep(&tus, false).await;
+    let mut next_sweep = Instant::now() + tus.policy.sweep_every;
+    drop(tus);
+    loop {
+        let Some(tus) = weak.upgrade() else { return };
+        let now = Instant::now();
+        if now >= next_sweep {
+            let agree = clocks.agree(tus.now());
+            if !agree {
+                tracing::warn!("the wall clock has jumped; nothing expires until it is seen again");
+            }
+            let report = sweep(&tus, agree).await;
+            tracing::debug!(?report, "swept");
+            next_sweep = Instant::now() + tus.policy.sweep_every;
+        }
+        let (due, next_retry) = tus.retries.due(now);
+        for id in due {
+            retry(&tus, &id).await;
+        }
+        let until = next_retry.map_or(next_sweep, |at| at.min(next_sweep));
+        // The service must be free to end while nobody needs it.
+        let inner = Arc::downgrade(&tus);
+        drop(tus);
+        wait(&inner, until).await;
+    }
+}
+
+/// Waits until a moment, until a retry is noted, or for a second: then looks whether the service
+/// still lives.
+async fn wait(weak: &Weak<Inner>, until: Instant) {
+    loop {
+        let Some(tus) = weak.upgrade() else { return };
+        let step = until.min(Instant::now() + Duration::from_secs(1));
+        tokio::select! {
+            () = tus.retries.changed.notified() => return,
+            () = tokio::time::sleep_until(step) => if Instant::now() >= until { return },
+        }
+    }
+}
+
+async fn retry(tus: &Arc<Inner>, id: &UploadId) {
+    match complete::announce_later(tus, id, Duration::ZERO).await {
+        Ok(()) | Err(Refusal::Rejected(_) | Refusal::NotFound | Refusal::Gone(_)) => {
+            tus.retries.forget(id);
+        }
+        // It failed again and has noted so itself, or somebody else holds the upload.
+        Err(Refusal::Unavailable { .. }) => {}
+        Err(refusal) => {
+            tracing::debug!(upload = %id, ?refusal, "not announced yet");
+            tus.retries.later(id);
+        }
+    }
+}
+
+/// One pass over everything that is due, a page at a time.
+async fn sweep(tus: &Arc<Inner>, expire: bool) -> SweepReport {
+    const PAGE: usize = 100;
+    let mut report = SweepReport::default();
+    let mut after = None;
+    let now = tus.now();
+    loop {
+        let page = match tus.meta.due(now, after.as_ref(), PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "cannot ask what is due");
+                return report;
+            }
+        };
+        for due in &page {
+            if tus.draining.is_cancelled() {
+                return report;
+            }
+            match look(tus, &due.id, expire).await {
+                Ok(Done::Expired) => report.expired += 1,
+                Ok(Done::Announced) => report.announced += 1,
+                Ok(Done::Forgotten) => report.forgotten += 1,
+                Ok(Done::Nothing) => {}
+                Err(refusal) => {
+                    tracing::debug!(upload = %due.id, ?refusal, "left for the next sweep");
+                    report.left += 1;
+                }
+            }
+        }
+        if page.len() < PAGE {
+            return report;
+        }
+        after = page.into_iter().next_back();
+    }
+}
+
+enum Done {
+    Nothing,
+    Expired,
+    Announced,
+    Forgotten,
+}
+
+/// Looks at one upload, under its lease, if nobody holds it.
+async fn look(tus: &Arc<Inner>, id: &UploadId, expire: bool) -> Result<Done, Refusal> {
+    let at_once = Acquire {
+        wait: Duration::ZERO,
+        preempt: false,
+    };
+    let mut session = Session::open(tus, id, at_once).await?;
+    let looked = look_leased(&mut session, expire).await;
+    let upload = Arc::new(session.upload.clone());
+    session.release().await;
+    let (done, stored) = looked?;
+    if let Done::Expired = done {
+        concat::part_lost(tus, &upload).await;
+        concat::forget_final(tus, &upload).await;
+        let told = tus
+            .hooks
+            .on_expired(Ended::new(Arc::clone(&upload), stored));
+        // Best effort: the upload is gone whatever the hook does, and the log has its panic.
+        let _told = tus.guarded("on_expired", told).await;
+    }
+    let waiting = upload.parts().is_some() && upload.is_open();
+    if let (Done::Nothing, true) = (&done, waiting) {
+        let joined = concat::try_final(tus, id, None).await?;
+        return Ok(if joined.is_some() {
+            Done::Announced
+        } else {
+            Done::Nothing
+        });
+    }
+    Ok(done)
+}
+
+async fn look_leased(
+    session: &mut Session<'_>,
+    expire: bool,
+) -> Result<(Done, Option<u64>), Refusal> {
+    let tus = session.tus;
+    let now = session.now();
+    match &session.upload.phase {
+        Phase::Complete { .. } => {
+            complete::announce(session, None).await?;
+            return Ok((Done::Announced, None));
+        }
+        Phase::Gone(gone) if gone.forget_at <= now => {
+            let upload = session.upload.clone();
+            terminate::remove_bytes(session, &upload).await?;
+            let removed = tus.meta.remove(&upload.id).await;
+            removed.map_err(|error| refuse(&error, "remove", &upload.id))?;
+            return Ok((Done::Forgotten, None));
+        }
+        Phase::Open | Phase::Announced { .. } | Phase::Refused { .. } | Phase::Gone(_) => {}
+    }
+    let modified = match tus.chunks.stat(&session.upload.locator).await {
+        Ok(stored) => Some(stored.modified),
+        // A refused upload may have no bytes any more.
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(refuse(&error, "stat", &session.upload.id)),
+    };
+    match expire::expires_at(&session.upload, modified, &tus.policy) {
+        Some(at) if at <= now && expire => {
+            let stored = session.stored.length;
+            terminate::end(session, GoneReason::Expired).await?;
+            Ok((Done::Expired, Some(stored)))
+        }
+        // Its last byte has moved the bound: note that, so that it is not due again before.
+        Some(at) if Some(at) != session.upload.expires_at && at > now => {
+            session
+                .update(|upload| upload.expires_at = Some(at))
+                .await?;
+            Ok((Done::Nothing, None))
+        }
+        _ => Ok((Done::Nothing, None)),
+    }
+}

@@ -1,0 +1,87 @@
+use http::HeaderValue;
+
+use super::{Metadata, Promise, UploadId};
+
+/// What a request asks for, whatever dialect it speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Tell what the server can do.
+    Discover,
+    /// Make a new upload, perhaps with its first bytes.
+    Create(Create),
+    /// Tell how far an upload is.
+    Inspect,
+    /// Add bytes to an upload.
+    Append(Append),
+    /// End an upload and free what it holds.
+    Terminate,
+    /// Send the bytes of a complete upload.
+    Read(Read),
+}
+
+/// A new upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Create {
+    /// The declared whole in bytes; `None` when it is deferred or follows from the parts.
+    pub length: Option<u64>,
+    /// Its role.
+    pub kind: CreateKind,
+    /// What the client says about it.
+    pub metadata: Metadata,
+    /// The text that chose the role, to be returned as it came.
+    pub concat: Option<String>,
+    /// The first bytes, when the request brings some.
+    pub content: Option<Content>,
+}
+
+/// The role that a creation asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CreateKind {
+    /// An ordinary upload.
+    Single,
+    /// A part.
+    Partial,
+    /// A final made of these parts.
+    Final(Vec<UploadId>),
+}
+
+/// Bytes for an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Append {
+    /// The offset at which the client believes the upload to be.
+    pub at: u64,
+    /// A length declared late.
+    pub length: Option<u64>,
+    /// The bytes.
+    pub content: Content,
+}
+
+/// What the head says about the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// How many bytes it will have, when the head says so.
+    pub length: Option<u64>,
+    /// What is promised about them.
+    pub digest: Promise,
+}
+
+/// A download.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Read {
+    /// The one range asked for; anything else that `Range` may say is ignored, as RFC 9110,
+    /// section 14.2 allows.
+    pub range: Option<RangeSpec>,
+    /// The validator under which the range holds (RFC 9110, section 13.1.5).
+    pub if_range: Option<HeaderValue>,
+    /// The validators that the client already has (RFC 9110, section 13.1.2).
+    pub if_none_match: Option<HeaderValue>,
+}
+
+/// One range of bytes (RFC 9110, section 14.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RangeSpec {
+    /// From the first position to the last, inclusive, or to the end.
+    From(u64, Option<u64>),
+    /// The last so many bytes.
+    Suffix(u64),
+}

@@ -1,0 +1,33 @@
+//! The shared nouns: what the wire says, what the rules decide on and what stores keep.
+//!
+//! Plain data. No rules, no text formats, no IO.
+
+#[cfg(feature = "engine")]
+mod command;
+mod cors;
+mod digest;
+mod metadata;
+#[cfg(feature = "engine")]
+mod outcome;
+mod policy;
+mod proxy;
+mod rejection;
+mod time;
+mod upload;
+
+#[cfg(feature = "engine")]
+pub(crate) use command::{Append, Command, Content, Create, CreateKind, RangeSpec, Read};
+pub use cors::{Cors, InvalidOrigin, OriginPattern, Origins};
+pub use digest::{Algorithm, Digest};
+#[cfg(feature = "engine")]
+pub(crate) use digest::{Hashers, Promise};
+pub use metadata::{Metadata, MetadataError};
+#[cfg(feature = "engine")]
+pub(crate) use outcome::{Discovery, Extension, Outcome, ReadView, Refusal, UploadView};
+pub use policy::{Expiry, ExpiryMode, Policy};
+pub use proxy::{InvalidProxy, TrustedProxy};
+pub use rejection::{Rejection, Reply};
+pub use time::Timestamp;
+pub use upload::{
+    Gone, GoneReason, InvalidId, Kind, Locator, Phase, Placement, Revision, Upload, UploadId,
+};

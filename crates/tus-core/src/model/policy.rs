@@ -1,0 +1,141 @@
+use std::time::Duration;
+
+use super::{Cors, TrustedProxy};
+
+/// What the operator allows; the same for every store and every adapter.
+///
+/// Start from [`Policy::default`] and change what you need:
+///
+/// ```
+/// use std::time::Duration;
+/// use tus_core::{Expiry, Policy};
+///
+/// let mut policy = Policy::default();
+/// policy.max_size = Some(5 << 30);
+/// policy.expiry = Some(Expiry::sliding(Duration::from_secs(3600)));
+/// policy.download = true;
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// The most bytes an upload may have (`Tus-Max-Size`); `None` is no bound. Default 10 GiB.
+    pub max_size: Option<u64>,
+    /// When unfinished uploads expire; `None` (the default) is never.
+    pub expiry: Option<Expiry>,
+    /// Whether a length may be declared later. Default yes.
+    pub defer_length: bool,
+    /// Whether a creation may bring the first bytes. Default yes.
+    pub creation_with_upload: bool,
+    /// Whether a request may promise a checksum of its body. Default yes.
+    pub checksum: bool,
+    /// Whether clients may terminate uploads. Default yes.
+    pub termination: bool,
+    /// Whether uploads may be made of parts, where the store can. Default yes.
+    pub concatenation: bool,
+    /// Whether parts are removed once a final holds their bytes; else they are kept until they
+    /// expire, and can be used again. Default no.
+    pub remove_used_parts: bool,
+    /// Whether complete uploads can be read with GET, where the store can. Default no.
+    pub download: bool,
+    /// Whether `X-HTTP-Method-Override` on a POST is obeyed. Default yes.
+    pub method_override: bool,
+    /// Which web pages may use the uploads.
+    pub cors: Cors,
+    /// The most bytes of `Upload-Metadata`. Default 4 KiB.
+    pub max_metadata: usize,
+    /// The most parts of a final. Default 1000.
+    pub max_parts: usize,
+    /// How long a body may pause before what arrived is kept and the request ends. Default 30 s.
+    pub idle_timeout: Duration,
+    /// How long a request waits for the upload after asking its holder to let go. Default 5 s.
+    pub lease_wait: Duration,
+    /// How long a request waits for `on_finish` of a complete upload before it is told to come
+    /// back. Default 5 s.
+    pub finish_wait: Duration,
+    /// How long one call of a hook may take; then it counts as failed. Default 60 s.
+    pub hook_timeout: Duration,
+    /// How often `on_progress` may be called for one request. Default once a second.
+    pub progress_every: Duration,
+    /// How many bytes of one body may be accepted without making them durable. Default 64 MiB.
+    pub sync_every: u64,
+    /// How often expired uploads are looked for. Default 10 minutes.
+    pub sweep_every: Duration,
+    /// The URL of the mount as clients see it, when it cannot be derived from the request: an
+    /// absolute URL or a path. `None` (the default) derives it.
+    pub public_url: Option<String>,
+    /// The peers whose forwarding headers are believed. Default none.
+    pub trusted_proxies: Vec<TrustedProxy>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_size: Some(10 << 30),
+            expiry: None,
+            defer_length: true,
+            creation_with_upload: true,
+            checksum: true,
+            termination: true,
+            concatenation: true,
+            remove_used_parts: false,
+            download: false,
+            method_override: true,
+            cors: Cors::default(),
+            max_metadata: 4 * 1024,
+            max_parts: 1000,
+            idle_timeout: Duration::from_secs(30),
+            lease_wait: Duration::from_secs(5),
+            finish_wait: Duration::from_secs(5),
+            hook_timeout: Duration::from_secs(60),
+            progress_every: Duration::from_secs(1),
+            sync_every: 64 << 20,
+            sweep_every: Duration::from_secs(600),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// When unfinished uploads expire (tus 1.0.0, Expiration).
+///
+/// Parts count as unfinished, complete or not, unless a final waits for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Expiry {
+    /// How long an upload lives.
+    pub period: Duration,
+    /// From when on.
+    pub mode: ExpiryMode,
+    /// For how long clients of an expired upload hear 410 rather than 404.
+    pub remember: Duration,
+}
+
+impl Expiry {
+    /// Expires uploads so long after their creation.
+    pub const fn fixed(period: Duration) -> Self {
+        Self {
+            period,
+            mode: ExpiryMode::Fixed,
+            remember: period,
+        }
+    }
+
+    /// Expires uploads so long after their last byte.
+    pub const fn sliding(period: Duration) -> Self {
+        Self {
+            period,
+            mode: ExpiryMode::Sliding,
+            remember: period,
+        }
+    }
+}
+
+/// From when on an expiry period runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExpiryMode {
+    /// From the creation.
+    Fixed,
+    /// From the last byte.
+    Sliding,
+}

@@ -1,0 +1,122 @@
+//! May this request write, from where, how much, and what must be proven about it?
+
+use super::{create, expire};
+use crate::model::{Append, GoneReason, Phase, Policy, Promise, Refusal, Timestamp, Upload};
+
+/// The leave to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admission {
+    /// The offset at which the first byte belongs.
+    pub(crate) start: u64,
+    /// The declared whole, with what this request declares.
+    pub(crate) length: Option<u64>,
+    /// Whether this request declared it.
+    pub(crate) declares: bool,
+    /// How many bytes may be taken, and what it means if there are more.
+    pub(crate) bound: Bound,
+    /// How many bytes the head announced.
+    pub(crate) announced: Option<u64>,
+    /// What must be proven before the bytes count.
+    pub(crate) promise: Promise,
+    /// Whether the upload has all its bytes, so that none can be stored.
+    pub(crate) sealed: bool,
+}
+
+/// How many bytes a request may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// What the upload lacks: more contradicts what the client declared.
+    Lacking(u64),
+    /// What the policy allows: more is too large, but what fits is the client's.
+    Allowed {
+        /// So many bytes more.
+        left: u64,
+        /// The most that the upload may have.
+        max: u64,
+    },
+    /// As many as it likes.
+    None,
+}
+
+/// Refuses what the head and the record alone show to be wrong.
+///
+/// Only a request that passes may ask the upload's holder to let go: a hopeless one must not
+/// stop a transfer.
+pub(crate) fn check_head(append: &Append, upload: &Upload, policy: &Policy) -> Result<(), Refusal> {
+    match &upload.phase {
+        Phase::Gone(gone) => return Err(Refusal::Gone(gone.reason)),
+        Phase::Refused { rejection, .. } => return Err(rejection.clone().into()),
+        Phase::Open | Phase::Complete { .. } | Phase::Announced { .. } => {}
+    }
+    // tus 1.0.0, Concatenation: 403 to PATCH against a final.
+    if upload.parts().is_some() {
+        return Err(Refusal::FinalIsReadOnly);
+    }
+    let length = declared(append, upload)?;
+    let max = create::tighter(policy.max_size, upload.max_size);
+    create::check_size(append.length, max)?;
+    let end = append.at.saturating_add(append.content.length.unwrap_or(0));
+    if length.is_some_and(|length| append.at <= length && end > length) {
+        return Err(Refusal::BodyTooLong);
+    }
+    if length.is_none() {
+        create::check_size(Some(end), max)?;
+    }
+    Ok(())
+}
+
+/// Admits an append to an upload of which `stored` bytes are there.
+pub(crate) fn admit(
+    append: &Append,
+    upload: &Upload,
+    stored: u64,
+    modified: Timestamp,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Admission, Refusal> {
+    check_head(append, upload, policy)?;
+    let expires_at = expire::expires_at(upload, Some(modified), policy);
+    if expires_at.is_some_and(|at| at <= now) {
+        return Err(Refusal::Gone(GoneReason::Expired));
+    }
+    let sealed = !upload.is_open();
+    let start = if sealed {
+        upload.length.unwrap_or(stored)
+    } else {
+        stored
+    };
+    // tus 1.0.0, PATCH: 409 without modifying the upload resource.
+    if append.at != start {
+        return Err(Refusal::OffsetMismatch { expected: start });
+    }
+    let length = declared(append, upload)?;
+    if length.is_some_and(|length| length < start) {
+        return Err(Refusal::LengthTooShort);
+    }
+    let max = create::tighter(policy.max_size, upload.max_size);
+    let bound = match (length, max) {
+        (Some(length), _) => Bound::Lacking(length - start),
+        (None, Some(max)) => Bound::Allowed {
+            left: max.saturating_sub(start),
+            max,
+        },
+        (None, None) => Bound::None,
+    };
+    Ok(Admission {
+        start,
+        length,
+        declares: upload.length.is_none() && append.length.is_some(),
+        bound,
+        announced: append.content.length,
+        promise: append.content.digest.clone(),
+        sealed,
+    })
+}
+
+/// The length after this request; once set it must not be changed (tus 1.0.0, Creation).
+fn declared(append: &Append, upload: &Upload) -> Result<Option<u64>, Refusal> {
+    match (append.length, upload.length) {
+        (Some(new), Some(old)) if new != old => Err(Refusal::LengthMismatch),
+        (new, old) => Ok(old.or(new)),
+    }
+}

@@ -1,0 +1,47 @@
+//! What a client may know of an upload (tus 1.0.0, HEAD).
+
+use super::expire;
+use crate::model::{Phase, Policy, Refusal, Timestamp, Upload, UploadView};
+
+/// Whether the record alone answers, so that no lease is needed.
+pub(crate) fn answers_from_record(upload: &Upload) -> bool {
+    !matches!(upload.phase, Phase::Open | Phase::Complete { .. })
+}
+
+/// The view of an upload of which `stored` bytes can be told.
+///
+/// A refused upload shows its refusal, and one whose finish is not settled shows nothing yet:
+/// offset = length would be taken for success.
+pub(crate) fn view(
+    upload: &Upload,
+    stored: u64,
+    modified: Option<Timestamp>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<UploadView, Refusal> {
+    let expires_at = expire::expires_at(upload, modified, policy);
+    if expires_at.is_some_and(|at| at <= now) {
+        return Err(Refusal::Gone(crate::model::GoneReason::Expired));
+    }
+    let mut view = UploadView {
+        offset: Some(stored),
+        length: upload.length,
+        deferred: upload.length.is_none() && upload.parts().is_none(),
+        metadata: upload.metadata.raw().to_owned(),
+        concat: upload.concat.clone(),
+        expires_at,
+        reply: None,
+    };
+    match &upload.phase {
+        Phase::Open if upload.parts().is_some() => view.offset = None,
+        Phase::Open => {}
+        Phase::Complete { .. } => return Err(Refusal::Locked),
+        Phase::Announced { reply, .. } => {
+            view.offset = upload.length;
+            view.reply = Some(reply.clone());
+        }
+        Phase::Refused { rejection, .. } => return Err(rejection.clone().into()),
+        Phase::Gone(gone) => return Err(Refusal::Gone(gone.reason)),
+    }
+    Ok(view)
+}

@@ -1,0 +1,83 @@
+//! What to record before and after the bytes, and what to answer.
+
+use super::{admit::Admission, intake::Verdict};
+use crate::model::{Promise, Refusal, Upload};
+
+/// What must be recorded before the first byte is written, if anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Preparation {
+    length: Option<u64>,
+    fence: Option<u64>,
+}
+
+/// Fences off bytes that have to be proven first, or records a length that was declared.
+///
+/// With a promise the length waits too: a mismatch must leave no trace of the request.
+pub(crate) fn prepare(admission: &Admission) -> Option<Preparation> {
+    let promised = admission.promise != Promise::None;
+    let fence = promised.then_some(admission.start);
+    let length = admission.length.filter(|_| admission.declares && !promised);
+    (fence.is_some() || length.is_some()).then_some(Preparation { length, fence })
+}
+
+impl Preparation {
+    /// Changes the record.
+    pub(crate) fn apply(self, upload: &mut Upload) {
+        upload.length = upload.length.or(self.length);
+        upload.fence = self.fence;
+    }
+}
+
+/// How a request ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settlement {
+    /// The offset to which the bytes must be cut back.
+    pub(crate) cut_to: Option<u64>,
+    /// The upload's offset from now on.
+    pub(crate) offset: u64,
+    /// Whether all bytes are there.
+    pub(crate) completes: bool,
+    /// What the client hears if not success.
+    pub(crate) refusal: Option<Refusal>,
+    length: Option<u64>,
+    lifts: bool,
+}
+
+/// Settles a request whose bytes reach to `stored`.
+pub(crate) fn settle(admission: &Admission, verdict: Verdict, stored: u64) -> Settlement {
+    let promised = admission.promise != Promise::None;
+    let (kept, refusal) = match verdict {
+        Verdict::Keep(refusal) => (true, refusal),
+        Verdict::RollBack(refusal) => (false, Some(refusal)),
+        // Whoever could not read the bytes back has not proven them.
+        Verdict::Prove(_) => (false, Some(Refusal::DigestMismatch)),
+    };
+    let offset = if kept { stored } else { admission.start };
+    // A length that was declared without a promise stands, whatever became of the bytes.
+    let length = admission
+        .length
+        .filter(|_| kept || !promised || !admission.declares);
+    Settlement {
+        cut_to: (!kept && stored > admission.start).then_some(admission.start),
+        offset,
+        completes: length == Some(offset),
+        refusal,
+        length,
+        lifts: promised,
+    }
+}
+
+impl Settlement {
+    /// Whether the record must change.
+    pub(crate) fn changes(&self, upload: &Upload) -> bool {
+        upload.length != self.length || (self.lifts && upload.fence.is_some())
+    }
+
+    /// Changes the record.
+    pub(crate) fn apply(&self, upload: &mut Upload) {
+        upload.length = upload.length.or(self.length);
+        if self.lifts {
+            upload.fence = None;
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Status and words of every refusal: short fixed texts, nothing of ours inside.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{Answer, names};
+use crate::model::{Extension, GoneReason, Refusal};
+
+/// 460, which only tus knows (tus 1.0.0, Checksum).
+fn checksum_mismatch() -> StatusCode {
+    // 460 is between 100 and 999, which is all that the constructor asks for.
+    StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// The answer that a refusal makes in tus 1.0.0.
+pub(super) fn answer(refusal: &Refusal) -> Answer {
+    let mut headers = HeaderMap::new();
+    let (status, code, text) = match refusal {
+        Refusal::Rejected(rejection) => {
+            return Answer {
+                status: rejection.status,
+                headers: rejection.headers.clone(),
+                body: rejection.body.clone(),
+            };
+        }
+        Refusal::UnsupportedVersion => {
+            headers.insert(
+                &names::TUS_VERSION,
+                HeaderValue::from_static(names::VERSION),
+            );
+            (
+                StatusCode::PRECONDITION_FAILED,
+                "unsupported_version",
+                "Tus-Resumable must be 1.0.0.",
+            )
+        }
+        Refusal::NotFound => (
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is no such upload.",
+        ),
+        Refusal::Gone(reason) => (StatusCode::GONE, "gone", gone(*reason)),
+        Refusal::MethodNotAllowed { allow } => {
+            let list = allow
+                .iter()
+                .map(|method| method.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
+            if let Ok(list) = HeaderValue::from_str(&list) {
+                headers.insert(header::ALLOW, list);
+            }
+            (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This resource does not take this method.",
+            )
+        }
+        Refusal::InvalidOverride => (
+            StatusCode::BAD_REQUEST,
+            "invalid_override",
+            "X-HTTP-Method-Override takes a known method, on a POST.",
+        ),
+        Refusal::MissingHeader(name) => return named("missing_header", "is missing", name),
+        Refusal::InvalidHeader(name) => return named("invalid_header", "cannot be read", name),
+        Refusal::Contradiction(text) => (StatusCode::BAD_REQUEST, "contradiction", *text),
+        Refusal::NotOffered(extension) => return not_offered(*extension),
+        Refusal::UnsupportedMediaType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Content-Type must be application/offset+octet-stream.",
+        ),
+        Refusal::OffsetMismatch { .. } => (
+            StatusCode::CONFLICT,
+            "offset_mismatch",
+            "Upload-Offset is not where the upload is; ask with HEAD.",
+        ),
+        Refusal::LengthMismatch => (
+            StatusCode::BAD_REQUEST,
+            "length_mismatch",
+            "Upload-Length was declared before, with another value.",
+        ),
+        Refusal::LengthTooShort => (
+            StatusCode::BAD_REQUEST,
+            "length_too_short",
+            "Upload-Length is less than what is stored already.",
+        ),
+        Refusal::TooLarge { .. } => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "The upload is larger than this server allows.",
+        ),
+        Refusal::BodyTooLong => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_long",
+            "The body is longer than what the upload still lacks.",
+        ),
+        Refusal::MetadataTooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "metadata_too_large",
+            "Upload-Metadata is larger than this server allows.",
+        ),
+        Refusal::PartCount => (
+            StatusCode::BAD_REQUEST,
+            "part_count",
+            "Upload-Concat names no parts, or more than this server allows.",
+        ),
+        Refusal::InvalidPart => (
+            StatusCode::BAD_REQUEST,
+            "invalid_part",
+            "Upload-Concat names something that is not a partial upload.",
+        ),
+        Refusal::FinalIsReadOnly => (
+            StatusCode::FORBIDDEN,
+            "final_is_read_only",
+            "A final upload takes no bytes.",
+        ),
+        Refusal::UnknownDigest => (
+            StatusCode::BAD_REQUEST,
+            "unknown_checksum",
+            "Upload-Checksum names an algorithm that is not in Tus-Checksum-Algorithm.",
+        ),
+        Refusal::DigestMismatch => (
+            checksum_mismatch(),
+            "checksum_mismatch",
+            "The bytes do not have this checksum; none of them was kept.",
+        ),
+        Refusal::DigestMissing => (
+            StatusCode::BAD_REQUEST,
+            "checksum_missing",
+            "The checksum that the request promised did not come; no byte was kept.",
+        ),
+        Refusal::Locked => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            (
+                StatusCode::LOCKED,
+                "locked",
+                "Another request holds this upload.",
+            )
+        }
+        Refusal::Preempted => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            (
+                StatusCode::LOCKED,
+                "preempted",
+                "Another request asked for this upload; what arrived is kept.",
+            )
+        }
+        Refusal::AlreadyExists => (
+            StatusCode::CONFLICT,
+            "already_exists",
+            "An upload or a file of this name exists already.",
+        ),
+        Refusal::BodyBroken => (
+            StatusCode::BAD_REQUEST,
+            "body_broken",
+            "The body ended early; ask with HEAD what arrived.",
+        ),
+        Refusal::BodyIdle => (
+            StatusCode::REQUEST_TIMEOUT,
+            "body_idle",
+            "The body paused for too long; ask with HEAD what arrived.",
+        ),
+        Refusal::RangeNotSatisfiable { length } => {
+            if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
+                headers.insert(header::CONTENT_RANGE, value);
+            }
+            (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "range_not_satisfiable",
+                "No byte of the range exists.",
+            )
+        }
+        Refusal::Draining => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining",
+                "The server is stopping; come back.",
+            )
+        }
+        Refusal::Full => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            "full",
+            "The server has no room for these bytes; what fitted is kept.",
+        ),
+        Refusal::Unavailable { retry_after } => {
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(retry_after.as_secs().max(1)),
+            );
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Not now; come back.",
+            )
+        }
+        Refusal::Internal => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "The server failed; its log says why.",
+        ),
+    };
+    text_answer(status, headers, format!("{code}: {text}\n"))
+}
+
+fn gone(reason: GoneReason) -> &'static str {
+    match reason {
+        GoneReason::Expired => "The upload has expired.",
+        GoneReason::Terminated => "The upload was terminated.",
+        GoneReason::PartLost => "A part of this upload is gone.",
+    }
+}
+
+fn named(code: &str, what: &str, name: &str) -> Answer {
+    text_answer(
+        StatusCode::BAD_REQUEST,
+        HeaderMap::new(),
+        format!("{code}: {name} {what}.\n"),
+    )
+}
+
+fn not_offered(extension: Extension) -> Answer {
+    let name = super::tus1::extension_name(extension);
+    let text = format!("not_offered: this server does not offer {name}.\n");
+    text_answer(StatusCode::BAD_REQUEST, HeaderMap::new(), text)
+}
+
+fn text_answer(status: StatusCode, mut headers: HeaderMap, text: String) -> Answer {
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, plain);
+    Answer {
+        status,
+        headers,
+        body: text.into(),
+    }
+}
