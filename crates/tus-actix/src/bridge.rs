@@ -1,0 +1,191 @@
+//! http 0.2 to http 1 and back, by bytes; bodies without a channel or a copy.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::Payload,
+    error::PayloadError,
+    http::{Version as ActixVersion, header as actix_header},
+    web,
+};
+use bytes::Bytes;
+use futures_util::Stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http_body::{Frame, SizeHint};
+use tus_core::Body;
+
+/// The request as the engine wants it; `None` if its head does not survive, which no request that
+/// actix-web accepts has been seen to do.
+pub(crate) fn request(from: &HttpRequest, payload: web::Payload) -> Option<Request<PayloadBody>> {
+    let mut headers = HeaderMap::with_capacity(from.headers().len());
+    for (name, value) in from.headers() {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+    }
+    let mut to = Request::new(PayloadBody::new(payload, &headers));
+    *to.method_mut() = Method::from_bytes(from.method().as_str().as_bytes()).ok()?;
+    *to.uri_mut() = from.uri().to_string().parse::<Uri>().ok()?;
+    *to.version_mut() = match from.version() {
+        ActixVersion::HTTP_09 => Version::HTTP_09,
+        ActixVersion::HTTP_10 => Version::HTTP_10,
+        ActixVersion::HTTP_2 => Version::HTTP_2,
+        ActixVersion::HTTP_3 => Version::HTTP_3,
+        _ => Version::HTTP_11,
+    };
+    *to.headers_mut() = headers;
+    Some(to)
+}
+
+/// The engine's response as actix-web wants it.
+pub(crate) fn response(from: Response<Body>) -> HttpResponse<BoxBody> {
+    let (parts, body) = from.into_parts();
+    // Every http 1 status code is one of http 0.2: both hold 100 to 999.
+    let status = actix_web::http::StatusCode::from_u16(parts.status.as_u16())
+        .unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
+    let mut to = HttpResponse::new(status).set_body(BoxBody::new(ResponseBody(body)));
+    for (name, value) in &parts.headers {
+        let name = actix_header::HeaderName::from_bytes(name.as_str().as_bytes());
+        let value = actix_header::HeaderValue::from_bytes(value.as_bytes());
+        // Both versions of http take the same bytes for names and values.
+        if let (Ok(name), Ok(value)) = (name, value) {
+            to.headers_mut().append(name, value);
+        }
+    }
+    if parts
+        .headers
+        .get(header::CONNECTION)
+        .is_some_and(|value| value == "close")
+    {
+        to.head_mut()
+            .set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    to
+}
+
+/// The payload of a request as a body; it stays on its thread, as the engine allows.
+pub(crate) struct PayloadBody {
+    payload: Payload,
+    /// A piece that was waited for before the rest.
+    first: Option<Result<Bytes, PayloadError>>,
+    /// What `Content-Length` says is still to come: actix-web has ended payloads that were cut
+    /// short without an error, so it is counted here.
+    left: Option<u64>,
+    ended: bool,
+}
+
+impl PayloadBody {
+    fn new(payload: web::Payload, headers: &HeaderMap) -> Self {
+        let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+        let length = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        let left = length
+            .filter(|_| !chunked)
+            .and_then(|text| text.trim().parse().ok());
+        let payload = payload.into_inner();
+        // HTTP/1 with neither header has no body (RFC 9112, section 6.3).
+        let ended = left == Some(0) || matches!(payload, Payload::None);
+        Self {
+            payload,
+            left,
+            ended,
+            first: None,
+        }
+    }
+
+    /// Finds out whether there is a body where only waiting for it tells: HTTP/2 may end a stream
+    /// with its head, and actix-web does not show that.
+    pub(crate) async fn settle(&mut self, version: Version) {
+        if version == Version::HTTP_2 && self.left.is_none() && !self.ended {
+            self.first = poll_fn(|cx| Pin::new(&mut self.payload).poll_next(cx)).await;
+            self.ended = self.first.is_none();
+        }
+    }
+}
+
+impl http_body::Body for PayloadBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let next = match self.first.take() {
+            Some(first) => Some(first),
+            None => std::task::ready!(Pin::new(&mut self.payload).poll_next(cx)),
+        };
+        let result = match (next, self.left) {
+            (Some(Ok(bytes)), Some(left)) => {
+                self.left = Some(left.saturating_sub(bytes.len() as u64));
+                Some(Ok(Frame::data(bytes)))
+            }
+            (Some(Ok(bytes)), None) => Some(Ok(Frame::data(bytes))),
+            (Some(Err(error)), _) => {
+                self.ended = true;
+                Some(Err(io::Error::other(error.to_string())))
+            }
+            (None, Some(left)) if left > 0 => {
+                self.ended = true;
+                let text = format!("the body ended {left} bytes short of its Content-Length");
+                Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)))
+            }
+            (None, _) => {
+                self.ended = true;
+                None
+            }
+        };
+        Poll::Ready(result)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.left == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// The body of a response.
+struct ResponseBody(Body);
+
+impl MessageBody for ResponseBody {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        match http_body::Body::size_hint(&self.0).exact() {
+            Some(0) => BodySize::None,
+            Some(length) => BodySize::Sized(length),
+            None => BodySize::Stream,
+        }
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        use http_body::Body as _;
+        loop {
+            let frame = std::task::ready!(Pin::new(&mut self.0).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
+                // The engine's bodies have no trailers.
+                Some(Ok(Err(_))) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
