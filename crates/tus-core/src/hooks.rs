@@ -147,14 +147,7 @@ impl RequestContext {
         peer: Option<IpAddr>,
         client: Option<IpAddr>,
     ) -> Self {
-        Self(Arc::new(ContextInner {
-            method,
-            uri,
-            headers,
-            extensions,
-            peer,
-            client,
-        }))
+        Self(Arc::new(ContextInner { method, uri, headers, extensions, peer, client }))
     }
 
     /// The method that counts, after `X-HTTP-Method-Override`.
@@ -192,12 +185,8 @@ impl fmt::Debug for RequestContext {
     /// Leaves the headers out: they may hold credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("RequestContext");
-        debug
-            .field("method", &self.0.method)
-            .field("path", &self.0.uri.path());
-        debug
-            .field("client", &self.0.client)
-            .finish_non_exhaustive()
+        debug.field("method", &self.0.method).field("path", &self.0.uri.path());
+        debug.field("client", &self.0.client).finish_non_exhaustive()
     }
 }
 
@@ -218,9 +207,7 @@ impl Intent {
 
     /// Whom the upload belongs to.
     pub fn owner(&self) -> Option<&str> {
-        self.upload
-            .as_deref()
-            .and_then(|upload| upload.owner.as_deref())
+        self.upload.as_deref().and_then(|upload| upload.owner.as_deref())
     }
 }
 
@@ -298,13 +285,7 @@ impl Finished {
         request: Option<RequestContext>,
         chunks: Arc<dyn ChunkStore>,
     ) -> Self {
-        Self {
-            event_id,
-            upload,
-            length,
-            request,
-            chunks,
-        }
+        Self { event_id, upload, length, request, chunks }
     }
 
     /// The upload's id.

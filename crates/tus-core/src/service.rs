@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tracing::Instrument as _;
 
 use crate::{
     engine::{Arrival, Body, Tus},
@@ -24,10 +25,7 @@ impl Tus {
     /// or, as nesting frameworks hand them on, with the mount already cut off.
     pub fn service(&self, mount: impl Into<String>) -> TusService {
         let mount: String = mount.into();
-        TusService {
-            tus: self.clone(),
-            mount: mount.trim_end_matches('/').into(),
-        }
+        TusService { tus: self.clone(), mount: mount.trim_end_matches('/').into() }
     }
 }
 
@@ -60,7 +58,10 @@ where
         _ => Blocking::Offload,
     };
     let arrival = arrival.with_blocking(blocking);
-    let exchange = tokio::spawn(async move { tus.handle(request, arrival).await });
+    // What it logs belongs to the request, also once nobody waits for it.
+    let span = tracing::Span::current();
+    let exchange = async move { tus.handle(request, arrival).await };
+    let exchange = tokio::spawn(exchange.instrument(span));
     exchange.await.unwrap_or_else(|error| {
         tracing::error!(%error, "an exchange panicked");
         let mut response = Response::new(Body::empty());
@@ -84,15 +85,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let path = request.uri().path();
-        let below = path
-            .strip_prefix(&*self.mount)
-            .filter(|t| t.is_empty() || t.starts_with('/'));
+        let below = path.strip_prefix(&*self.mount).filter(|t| t.is_empty() || t.starts_with('/'));
         let tail = below.unwrap_or(path).to_owned();
         let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
-        let arrival = Arrival::at(&*self.mount)
-            .with_tail(tail)
-            .with_peer(peer)
-            .with_trailers();
+        let arrival = Arrival::at(&*self.mount).with_tail(tail).with_peer(peer).with_trailers();
         let tus = self.tus.clone();
         Box::pin(async move { Ok(detached(tus, request, arrival).await) })
     }

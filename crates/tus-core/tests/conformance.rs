@@ -1,21 +1,18 @@
 //! The suites pass stores that keep their promises, and only those.
 #![cfg(feature = "conformance")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here fails the test")]
 
-mod broken;
-mod lawful;
+mod stores;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tus_core::{
-    conformance::{self, Faults, Flaky},
+    conformance::{self, Fault, Faults, Flaky},
     store::{ChunkStore, Locker, MemoryLocker, MemoryStore, MetaStore},
 };
 
-use crate::{
-    broken::{chunks::ChunkFlaw, locker::LockerFlaw, meta::MetaFlaw},
-    lawful::{Frugal, Placing},
-};
+use self::stores::{ChunkFlaw, Frugal, LockerFlaw, MetaFlaw, Placing};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_store_keeps_its_promises() {
@@ -94,10 +91,7 @@ async fn fails_in(case: &str, suite: impl Future<Output = ()>) {
     let outcome = AssertUnwindSafe(suite).catch_unwind().await;
     let panic = outcome.expect_err(&format!("{case} should have failed"));
     let text = panic.downcast_ref::<String>().expect("a text");
-    assert!(
-        text.contains(&format!("case {case}:")),
-        "expected {case}, got {text}"
-    );
+    assert!(text.contains(&format!("case {case}:")), "expected {case}, got {text}");
     assert!(text.contains("the contract says: "), "{text}");
 }
 
@@ -113,6 +107,13 @@ async fn a_broken_chunk_store_is_found_out() {
     for (flaw, case) in ChunkFlaw::ALL {
         fails_in(case, conformance::chunks(async || flaw.store())).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_is_found_out() {
+    let stalled = async || Flaky::new(MemoryStore::new(), &Faults::at(2, Fault::Stall));
+    fails_in("what_was_created_is_loaded", conformance::meta(stalled)).await;
+    fails_in("a_new_object_is_empty", conformance::chunks(stalled)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,10 +33,7 @@
 //! **Unstable:** cases are added in minor versions, so a store that passes today may be found
 //! out by the next one.
 
-#![allow(
-    clippy::indexing_slicing,
-    reason = "a suite reports by panicking, and knows its samples"
-)]
+#![allow(clippy::indexing_slicing, reason = "a suite reports by panicking, and knows its samples")]
 
 mod chunks;
 mod locker;
@@ -73,11 +70,7 @@ impl Case {
 
     #[track_caller]
     fn fail(&self, seen: impl fmt::Display) -> ! {
-        let Self {
-            suite,
-            name,
-            promise,
-        } = self;
+        let Self { suite, name, promise } = self;
         panic!("conformance::{suite}, case {name}: {seen}\n  the contract says: {promise}");
     }
 
@@ -89,6 +82,7 @@ impl Case {
     }
 
     #[track_caller]
+    #[allow(clippy::needless_pass_by_value, reason = "so that calls can be short")]
     fn same<T: PartialEq + fmt::Debug>(&self, got: T, want: T, what: impl fmt::Display) {
         if got != want {
             self.fail(format_args!("{what} is {got:?} and should be {want:?}"));

@@ -74,20 +74,11 @@ promises! {
 mod tests {
     /// The text of a file's doc comments, without line breaks, links and markup.
     fn prose(source: &str) -> String {
-        let lines = source
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("///"));
-        let words = lines
-            .flat_map(str::split_whitespace)
-            .collect::<Vec<_>>()
-            .join(" ");
+        let lines = source.lines().filter_map(|line| line.trim().strip_prefix("///"));
+        let words = lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
         let mut text = String::new();
         for (n, piece) in words.split("](").enumerate() {
-            let after = if n == 0 {
-                piece
-            } else {
-                piece.split_once(')').unwrap().1
-            };
+            let after = if n == 0 { piece } else { piece.split_once(')').unwrap().1 };
             text.push_str(after);
         }
         text.replace(['[', ']', '*', '`'], "")
@@ -103,10 +94,7 @@ mod tests {
         for (promises, source) in contracts {
             let text = prose(source);
             for promise in promises {
-                assert!(
-                    text.contains(promise),
-                    "no longer in the contract: {promise}"
-                );
+                assert!(text.contains(promise), "no longer in the contract: {promise}");
             }
         }
     }

@@ -9,18 +9,12 @@ use crate::model::{
 };
 
 /// An id that is known to be one.
-#[expect(
-    clippy::expect_used,
-    reason = "every id of the suites is spelt out in them"
-)]
+#[expect(clippy::expect_used, reason = "every id of the suites is spelt out in them")]
 pub(super) fn id(text: impl Into<String>) -> UploadId {
     UploadId::try_from(text.into()).expect("an id")
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "all metadata of the suites is spelt out in them"
-)]
+#[expect(clippy::expect_used, reason = "all metadata of the suites is spelt out in them")]
 fn metadata(raw: &str) -> Metadata {
     Metadata::parse(raw).expect("metadata")
 }
@@ -56,44 +50,18 @@ pub(super) fn uploads(id: &UploadId) -> Vec<Upload> {
     let mut all = Vec::new();
     for phase in phases() {
         for kind in kinds() {
-            all.push(Upload {
-                phase: phase.clone(),
-                kind,
-                ..upload(id)
-            });
+            all.push(Upload { phase: phase.clone(), kind, ..upload(id) });
         }
     }
     // The texts come back to clients exactly as sent, odd spacing and all.
-    for raw in [
-        "",
-        "k",
-        "a YQ==,b",
-        " a  YQ==, b ,c AP8N ",
-        "filename w7xuw68uYmlu",
-    ] {
-        all.push(Upload {
-            metadata: metadata(raw),
-            ..upload(id)
-        });
+    for raw in ["", "k", "a YQ==,b", " a  YQ==, b ,c AP8N ", "filename w7xuw68uYmlu"] {
+        all.push(Upload { metadata: metadata(raw), ..upload(id) });
     }
     for number in [None, Some(0), Some(1 << 53), Some(u64::MAX)] {
-        all.push(Upload {
-            length: number,
-            fence: number,
-            max_size: number,
-            ..upload(id)
-        });
+        all.push(Upload { length: number, fence: number, max_size: number, ..upload(id) });
     }
-    for at in [
-        Timestamp::EPOCH,
-        Timestamp::from_millis(1),
-        Timestamp::from_millis(u64::MAX),
-    ] {
-        all.push(Upload {
-            created_at: at,
-            expires_at: Some(at),
-            ..upload(id)
-        });
+    for at in [Timestamp::EPOCH, Timestamp::from_millis(1), Timestamp::from_millis(u64::MAX)] {
+        all.push(Upload { created_at: at, expires_at: Some(at), ..upload(id) });
     }
     for text in ["", " ", "Zoë \"Ω\" \\ '; DROP 🦀\n\t", "null"] {
         all.push(Upload {
@@ -101,33 +69,18 @@ pub(super) fn uploads(id: &UploadId) -> Vec<Upload> {
             concat: Some(text.to_owned()),
             url: text.to_owned(),
             locator: Locator::new(text),
-            placement: Placement {
-                folder: Some(text.to_owned()),
-                name: Some(text.to_owned()),
-            },
+            placement: Placement { folder: Some(text.to_owned()), name: Some(text.to_owned()) },
             ..upload(id)
         });
     }
-    let finals = vec![
-        self::id("final-2"),
-        self::id("final-1"),
-        self::id("final-2"),
-    ];
-    all.push(Upload {
-        finals,
-        ..upload(id)
-    });
+    let finals = vec![self::id("final-2"), self::id("final-1"), self::id("final-2")];
+    all.push(Upload { finals, ..upload(id) });
     all
 }
 
 fn kinds() -> [Kind; 4] {
     let parts = vec![id("part-b"), id("part-a"), id("part-b")];
-    [
-        Kind::Single,
-        Kind::Partial,
-        Kind::Final { parts },
-        Kind::Final { parts: Vec::new() },
-    ]
+    [Kind::Single, Kind::Partial, Kind::Final { parts }, Kind::Final { parts: Vec::new() }]
 }
 
 fn phases() -> Vec<Phase> {
@@ -138,10 +91,7 @@ fn phases() -> Vec<Phase> {
     let latin = latin.unwrap_or_else(|_| HeaderValue::from_static("ascii"));
     let reply = Reply::new()
         .with_status(StatusCode::ACCEPTED)
-        .with_body(
-            HeaderValue::from_static("application/octet-stream"),
-            bytes(),
-        )
+        .with_body(HeaderValue::from_static("application/octet-stream"), bytes())
         .with_header(name.clone(), HeaderValue::from_static("one"))
         .with_header(name.clone(), latin.clone());
     let rejection = Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "no \u{1F980} here")
@@ -149,38 +99,16 @@ fn phases() -> Vec<Phase> {
         .with_header(name, latin);
     let mut phases = vec![
         Phase::Open,
-        Phase::Complete {
-            event: "01-é".to_owned(),
-            since,
-            superseded: None,
-        },
-        Phase::Complete {
-            event: String::new(),
-            since,
-            superseded: Some(Locator::new("old")),
-        },
-        Phase::Announced {
-            since,
-            reply: Reply::new(),
-        },
+        Phase::Complete { event: "01-é".to_owned(), since, superseded: None },
+        Phase::Complete { event: String::new(), since, superseded: Some(Locator::new("old")) },
+        Phase::Announced { since, reply: Reply::new() },
         Phase::Announced { since, reply },
-        Phase::Refused {
-            since,
-            rejection: Rejection::forbidden(""),
-        },
+        Phase::Refused { since, rejection: Rejection::forbidden("") },
         Phase::Refused { since, rejection },
     ];
-    for reason in [
-        GoneReason::Expired,
-        GoneReason::Terminated,
-        GoneReason::PartLost,
-    ] {
+    for reason in [GoneReason::Expired, GoneReason::Terminated, GoneReason::PartLost] {
         let forget_at = Timestamp::from_millis(1_800_000_000_000);
-        phases.push(Phase::Gone(Gone {
-            reason,
-            since,
-            forget_at,
-        }));
+        phases.push(Phase::Gone(Gone { reason, since, forget_at }));
     }
     phases
 }
@@ -189,11 +117,13 @@ fn phases() -> Vec<Phase> {
 /// belongs by chance.
 pub(super) fn bytes(seed: u64, length: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
-    let words = std::iter::repeat_with(move || {
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.flatten().take(length).collect()
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
 }

@@ -60,6 +60,10 @@ where
         session.now(),
     )?;
     let settlement = receive(exchange, session, &admission, body).await?;
+    if admission.declares && session.upload.length.is_some() {
+        // It may be the last length that a final waited for.
+        complete::tell_finals(session);
+    }
     conclude(exchange, session, settlement).await
 }
 
@@ -80,11 +84,7 @@ where
         session.update(|upload| preparation.apply(upload)).await?;
     }
     let verdict = pump(session, admission, body, exchange.blocking).await?;
-    let stored = if admission.sealed {
-        admission.start
-    } else {
-        session.stored.length
-    };
+    let stored = if admission.sealed { admission.start } else { session.stored.length };
     let settlement = settle(admission, verdict, stored);
     if let Some(start) = settlement.cut_to {
         session.truncate(start).await?;
@@ -103,9 +103,6 @@ async fn conclude(
 ) -> Result<Outcome, Refusal> {
     if settlement.completes && session.upload.is_open() {
         complete::complete(session, Some(&exchange.request)).await?;
-    } else if session.upload.length.is_some() {
-        // A length that was declared late may be the last that a final waited for.
-        complete::tell_finals(session);
     }
     if let Some(refusal) = settlement.refusal {
         return Err(refusal);

@@ -38,10 +38,7 @@ impl Body {
 
     /// Exactly `length` bytes of a reader.
     pub(crate) fn download(reader: Box<dyn ChunkReader>, length: u64) -> Self {
-        Self(Kind::Download {
-            left: length,
-            state: State::Idle(reader),
-        })
+        Self(Kind::Download { left: length, state: State::Idle(reader) })
     }
 }
 

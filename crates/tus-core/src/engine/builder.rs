@@ -198,9 +198,7 @@ impl TusBuilder {
         Ok(Tus::from_parts(Parts {
             meta: self.meta.ok_or(BuildError::MissingStore("meta"))?,
             chunks: self.chunks.ok_or(BuildError::MissingStore("chunk"))?,
-            locker: self
-                .locker
-                .unwrap_or_else(|| Arc::new(MemoryLocker::default())),
+            locker: self.locker.unwrap_or_else(|| Arc::new(MemoryLocker::default())),
             policy: self.policy,
             hooks: self.hooks,
             clock: self.clock.unwrap_or_else(|| Box::new(Timestamp::now)),
@@ -238,8 +236,6 @@ fn check(policy: &Policy) -> Result<(), BuildError> {
 
 impl fmt::Debug for TusBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TusBuilder")
-            .field("policy", &self.policy)
-            .finish_non_exhaustive()
+        f.debug_struct("TusBuilder").field("policy", &self.policy).finish_non_exhaustive()
     }
 }

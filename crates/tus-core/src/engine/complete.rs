@@ -30,9 +30,7 @@ pub(super) async fn announce(
     let tus = session.tus;
     let upload = &session.upload;
     let (event, superseded) = match &upload.phase {
-        Phase::Complete {
-            event, superseded, ..
-        } => (event.clone(), superseded.clone()),
+        Phase::Complete { event, superseded, .. } => (event.clone(), superseded.clone()),
         Phase::Refused { rejection, .. } => return Err(rejection.clone().into()),
         Phase::Announced { .. } => {
             tell_finals(session);
@@ -53,29 +51,20 @@ pub(super) async fn announce(
         request.cloned(),
         tus.chunks.clone(),
     );
-    let said = tus
-        .guarded("on_finish", tus.hooks.on_finish(finished))
-        .await;
+    let said = tus.guarded("on_finish", tus.hooks.on_finish(finished)).await;
     let since = session.now();
     match said {
         Some(Ok(reply)) if reply.stored_size() <= Reply::MAX_STORED => {
             tus.retries.forget(&id);
             let phase = Phase::Announced { since, reply };
-            session
-                .update(|upload| upload.phase = phase.clone())
-                .await?;
+            session.update(|upload| upload.phase = phase.clone()).await?;
             Ok(())
         }
         Some(Err(HookError::Reject(rejection))) => {
             tus.retries.forget(&id);
             let rejection = bounded(rejection);
-            let phase = Phase::Refused {
-                since,
-                rejection: rejection.clone(),
-            };
-            session
-                .update(|upload| upload.phase = phase.clone())
-                .await?;
+            let phase = Phase::Refused { since, rejection: rejection.clone() };
+            session.update(|upload| upload.phase = phase.clone()).await?;
             // What the application does not want is not kept; the record stays, to say so.
             let removed = tus.chunks.remove(&session.upload.locator).await;
             removed.map_err(|error| refuse(&error, "remove", &id))?;
@@ -104,19 +93,13 @@ fn bounded(rejection: Rejection) -> Rejection {
     if rejection.stored_size() <= Reply::MAX_STORED {
         return rejection;
     }
-    tracing::error!(
-        "a rejection of on_finish is larger than {} bytes; cut",
-        Reply::MAX_STORED
-    );
+    tracing::error!("a rejection of on_finish is larger than {} bytes; cut", Reply::MAX_STORED);
     Rejection::new(rejection.status, "")
 }
 
 /// What the upload's clients hear when its name is taken for good.
 pub(super) fn name_taken() -> Rejection {
-    Rejection::new(
-        StatusCode::CONFLICT,
-        "already_exists: A file of this name exists already.\n",
-    )
+    Rejection::new(StatusCode::CONFLICT, "already_exists: A file of this name exists already.\n")
 }
 
 /// Has the finals that wait for a part look at it again, in a task of their own.
@@ -138,15 +121,7 @@ pub(super) async fn announce_later(
     id: &crate::model::UploadId,
     wait: std::time::Duration,
 ) -> Result<(), Refusal> {
-    let mut session = Session::open(
-        tus,
-        id,
-        Acquire {
-            wait,
-            preempt: false,
-        },
-    )
-    .await?;
+    let mut session = Session::open(tus, id, Acquire { wait, preempt: false }).await?;
     let announced = announce(&mut session, None).await;
     session.release().await;
     announced

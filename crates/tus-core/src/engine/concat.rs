@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     hooks::{Action, RequestContext},
-    model::{Create, GoneReason, Kind, Outcome, Phase, Refusal, Upload, UploadId},
+    model::{Create, GoneReason, Kind, Outcome, Phase, Refusal, Timestamp, Upload, UploadId},
     protocol::{concat as rules, create as sizes},
     store::{Acquire, Lease},
 };
@@ -38,29 +38,14 @@ pub(super) async fn create_final(
     }
     let lookup = |id: &UploadId| found.get(id).map(AsRef::as_ref);
     let length = rules::sum(parts, lookup, tus.policy.max_size)?;
-    let create = Create {
-        length,
-        ..create.clone()
-    };
-    let upload = make(
-        exchange,
-        create,
-        Kind::Final {
-            parts: parts.to_vec(),
-        },
-    )
-    .await?;
+    let create = Create { length, ..create.clone() };
+    let upload = make(exchange, create, Kind::Final { parts: parts.to_vec() }).await?;
     let id = upload.id.clone();
     if !found.values().all(|part| part.is_complete()) {
         register(tus, &upload).await;
     }
     let reply = try_final(tus, &id, Some(&exchange.request)).await?;
-    Ok(Outcome::Created {
-        location: upload.url,
-        offset: None,
-        expires_at: None,
-        reply,
-    })
+    Ok(Outcome::Created { location: upload.url, offset: None, expires_at: None, reply })
 }
 
 /// Writes the final's id into the records of its parts, without disturbing their writers.
@@ -90,10 +75,7 @@ pub(super) async fn try_final(
     id: &UploadId,
     request: Option<&RequestContext>,
 ) -> Result<Option<crate::model::Reply>, Refusal> {
-    let how = Acquire {
-        wait: tus.policy.lease_wait,
-        preempt: false,
-    };
+    let how = Acquire { wait: tus.policy.lease_wait, preempt: false };
     let mut session = Session::lease(tus, id, how).await?;
     let tried = try_leased(&mut session, request).await;
     let upload = session.upload.clone();
@@ -153,11 +135,8 @@ async fn join(session: &mut Session<'_>, order: &[UploadId], sum: u64) -> Result
     let joined = async {
         // Again, now that they cannot change.
         let parts = load_parts(tus, &session.upload).await?;
-        let locators: Vec<_> = order
-            .iter()
-            .filter_map(|id| parts.get(id))
-            .map(|part| part.locator.clone())
-            .collect();
+        let locators: Vec<_> =
+            order.iter().filter_map(|id| parts.get(id)).map(|part| part.locator.clone()).collect();
         let joined = tus.chunks.concat(&session.upload.locator, &locators).await;
         joined.map_err(|error| refuse(&error, "concat", &session.upload.id))
     }
@@ -175,10 +154,7 @@ async fn join(session: &mut Session<'_>, order: &[UploadId], sum: u64) -> Result
 
 /// Leases all parts, in id order, so that two finals of the same parts cannot wait for each other.
 async fn lease_parts(tus: &Inner, upload: &Upload) -> Result<Vec<Box<dyn Lease>>, Refusal> {
-    let how = Acquire {
-        wait: tus.policy.lease_wait,
-        preempt: false,
-    };
+    let how = Acquire { wait: tus.policy.lease_wait, preempt: false };
     let mut leases = Vec::new();
     for part in distinct(upload) {
         match tus.locker.acquire(&part, how).await {
@@ -210,6 +186,23 @@ async fn load_parts(tus: &Inner, upload: &Upload) -> Result<BTreeMap<UploadId, U
     Ok(parts)
 }
 
+/// When the last byte of any part of an open final was written, or the final was made.
+pub(super) async fn last_activity(session: &Session<'_>) -> Result<Timestamp, Refusal> {
+    let mut last = session.upload.created_at;
+    let parts = match load_parts(session.tus, &session.upload).await {
+        Ok(parts) => parts,
+        // A lost part is dealt with by whoever tries the final.
+        Err(Refusal::NotFound) => return Ok(session.now()),
+        Err(refusal) => return Err(refusal),
+    };
+    for part in parts.values() {
+        let stored = session.tus.chunks.stat(&part.locator).await;
+        let stored = stored.map_err(|error| refuse(&error, "stat", &part.id))?;
+        last = last.max(stored.modified);
+    }
+    Ok(last)
+}
+
 /// Lets go of the parts of a final that no longer needs them, and removes them if that is wanted.
 async fn release_parts(tus: &Arc<Inner>, upload: &Upload, remove: bool) {
     forget_final(tus, upload).await;
@@ -217,10 +210,7 @@ async fn release_parts(tus: &Arc<Inner>, upload: &Upload, remove: bool) {
         return;
     }
     for id in distinct(upload) {
-        let how = Acquire {
-            wait: std::time::Duration::ZERO,
-            preempt: false,
-        };
+        let how = Acquire { wait: std::time::Duration::ZERO, preempt: false };
         let Ok(mut session) = Session::lease(tus, &id, how).await else {
             continue;
         };

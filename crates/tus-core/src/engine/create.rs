@@ -49,12 +49,7 @@ where
     let (id, location) = (upload.id.clone(), upload.url.clone());
     if content.is_none() && upload.length != Some(0) {
         let expires_at = upload.expires_at;
-        return Ok(Outcome::Created {
-            location,
-            offset: None,
-            expires_at,
-            reply: None,
-        });
+        return Ok(Outcome::Created { location, offset: None, expires_at, reply: None });
     }
     let mut session = Session::open(tus, &id, Session::preempting(tus)).await?;
     let outcome = fill(exchange, &mut session, content, body).await;
@@ -136,11 +131,7 @@ where
     let offset = match content {
         None => None,
         Some(content) => {
-            let append = Append {
-                at: 0,
-                length: None,
-                content,
-            };
+            let append = Append { at: 0, length: None, content };
             let stored = session.stored;
             let admission = admit::admit(
                 &append,

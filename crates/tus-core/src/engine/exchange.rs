@@ -35,28 +35,11 @@ impl<'t> Exchange<'t> {
         peer: Option<std::net::IpAddr>,
         offer: Offer,
     ) -> Self {
-        let Arrived {
-            parts,
-            method,
-            mount,
-            blocking,
-        } = arrived;
+        let Arrived { parts, method, mount, blocking } = arrived;
         let client = mount.client();
-        let request = RequestContext::new(
-            method,
-            parts.uri,
-            parts.headers,
-            parts.extensions,
-            peer,
-            client,
-        );
-        Self {
-            tus,
-            request,
-            mount,
-            blocking,
-            offer,
-        }
+        let request =
+            RequestContext::new(method, parts.uri, parts.headers, parts.extensions, peer, client);
+        Self { tus, request, mount, blocking, offer }
     }
 
     /// Does what the request asks for.
@@ -89,9 +72,7 @@ impl<'t> Exchange<'t> {
     /// The record of an upload, without a lease: enough to authorize and to refuse from the head.
     pub(super) async fn peek(&self, id: &UploadId) -> Result<Arc<Upload>, Refusal> {
         let loaded = self.tus.meta.load(id).await;
-        loaded
-            .map(|(upload, _)| Arc::new(upload))
-            .map_err(|error| refuse(&error, "load", id))
+        loaded.map(|(upload, _)| Arc::new(upload)).map_err(|error| refuse(&error, "load", id))
     }
 
     /// Asks the application whether this request may do this.
@@ -118,13 +99,9 @@ impl Inner {
             Some(Err(HookError::Reject(rejection))) => Err(rejection.into()),
             Some(Err(HookError::Failed(error))) => {
                 tracing::error!(hook = name, %error, "hook failed");
-                Err(Refusal::Unavailable {
-                    retry_after: std::time::Duration::from_secs(1),
-                })
+                Err(Refusal::Unavailable { retry_after: std::time::Duration::from_secs(1) })
             }
-            None => Err(Refusal::Unavailable {
-                retry_after: std::time::Duration::from_secs(1),
-            }),
+            None => Err(Refusal::Unavailable { retry_after: std::time::Duration::from_secs(1) }),
         }
     }
 
@@ -162,9 +139,7 @@ pub(super) fn refuse(error: &StoreError, verb: &'static str, id: &UploadId) -> R
         }
         StoreErrorKind::Unavailable => {
             tracing::warn!(upload = %id, verb, %error, "the store is unavailable");
-            Refusal::Unavailable {
-                retry_after: std::time::Duration::from_secs(1),
-            }
+            Refusal::Unavailable { retry_after: std::time::Duration::from_secs(1) }
         }
         StoreErrorKind::Unsupported | StoreErrorKind::Corrupt | StoreErrorKind::Other => {
             tracing::error!(upload = %id, verb, %error, "the store failed");

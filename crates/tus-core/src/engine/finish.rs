@@ -14,28 +14,17 @@ use crate::{
 pub(super) async fn place(session: &mut Session<'_>) -> Result<(), Refusal> {
     let since = session.now();
     if session.upload.is_partial() {
-        let phase = Phase::Announced {
-            since,
-            reply: Reply::new(),
-        };
+        let phase = Phase::Announced { since, reply: Reply::new() };
         return session.update(|upload| upload.phase = phase.clone()).await;
     }
     let length = session.stored.length;
     let old = session.upload.locator.clone();
-    let placed = session
-        .tus
-        .chunks
-        .finish(&old, &FinishAs::of(&session.upload, length))
-        .await;
+    let placed = session.tus.chunks.finish(&old, &FinishAs::of(&session.upload, length)).await;
     match placed {
         Ok(locator) => {
             let superseded = (locator != old).then_some(old);
             let event = Uuid::new_v4().to_string();
-            let phase = Phase::Complete {
-                event,
-                since,
-                superseded,
-            };
+            let phase = Phase::Complete { event, since, superseded };
             session
                 .update(|upload| {
                     upload.phase = phase.clone();
@@ -48,10 +37,7 @@ pub(super) async fn place(session: &mut Session<'_>) -> Result<(), Refusal> {
                 upload = %session.upload.id, at = old.as_str(), %error,
                 "the name is taken; the bytes stay where they are until they expire"
             );
-            let phase = Phase::Refused {
-                since,
-                rejection: name_taken(),
-            };
+            let phase = Phase::Refused { since, rejection: name_taken() };
             session.update(|upload| upload.phase = phase.clone()).await
         }
         Err(error) => Err(refuse(&error, "finish", &session.upload.id)),

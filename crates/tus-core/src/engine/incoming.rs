@@ -35,22 +35,14 @@ where
 
     pub(super) fn new(body: Pin<&'b mut B>, expects: bool) -> Self {
         let ended = body.is_end_stream();
-        Self {
-            body,
-            expects,
-            polled: false,
-            ended,
-        }
+        Self { body, expects, polled: false, ended }
     }
 
     /// What is known before it is read.
     pub(super) fn shape(&self) -> BodyShape {
         let length = self.body.size_hint().exact();
         let empty = self.body.is_end_stream() || length == Some(0);
-        BodyShape {
-            empty,
-            length: if empty { Some(0) } else { length },
-        }
+        BodyShape { empty, length: if empty { Some(0) } else { length } }
     }
 
     /// Whether nothing more will come.

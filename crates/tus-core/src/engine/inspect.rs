@@ -1,9 +1,13 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{complete, exchange::Exchange, session::Session};
+use super::{
+    complete,
+    exchange::{Exchange, refuse},
+    session::Session,
+};
 use crate::{
     hooks::Action,
-    model::{Outcome, Phase, Refusal, Upload, UploadId},
+    model::{Outcome, Phase, Refusal, Timestamp, Upload, UploadId},
     protocol::inspect,
 };
 
@@ -15,13 +19,11 @@ pub(super) async fn inspect(exchange: &Exchange<'_>, id: &UploadId) -> Result<Ou
     let tus = exchange.tus;
     let upload = exchange.peek(id).await?;
     exchange.authorize(Action::Inspect, Some(&upload)).await?;
-    if inspect::answers_from_record(&upload) || upload.parts().is_some() {
+    let takes_bytes = upload.is_open() && upload.parts().is_none();
+    if !takes_bytes {
         let upload = settled(exchange, upload).await?;
-        return view(exchange, &upload, 0, None);
-    }
-    if let Phase::Complete { .. } = upload.phase {
-        let upload = settled(exchange, upload).await?;
-        return view(exchange, &upload, 0, None);
+        let modified = modified(exchange, &upload).await?;
+        return view(exchange, &upload, 0, modified);
     }
     let session = Session::open(tus, id, Session::preempting(tus)).await?;
     let (upload, stored) = (Arc::new(session.upload.clone()), session.stored);
@@ -35,10 +37,19 @@ fn view(
     exchange: &Exchange<'_>,
     upload: &Upload,
     stored: u64,
-    modified: Option<crate::model::Timestamp>,
+    modified: Option<Timestamp>,
 ) -> Result<Outcome, Refusal> {
     let tus = exchange.tus;
     inspect::view(upload, stored, modified, &tus.policy, tus.now()).map(Outcome::Inspected)
+}
+
+/// When the last byte was written, for an upload that is whole and can still expire.
+async fn modified(exchange: &Exchange<'_>, upload: &Upload) -> Result<Option<Timestamp>, Refusal> {
+    if upload.expires_at.is_none() || !upload.is_partial() || !upload.is_complete() {
+        return Ok(None);
+    }
+    let stat = exchange.tus.chunks.stat(&upload.locator).await;
+    stat.map(|stored| Some(stored.modified)).map_err(|error| refuse(&error, "stat", &upload.id))
 }
 
 /// Waits a little for the announcement of a complete upload.

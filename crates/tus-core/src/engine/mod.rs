@@ -191,12 +191,7 @@ impl Tus {
         let (outcome, download) = match understood {
             Ok(understood) => {
                 let method = understood.method.clone();
-                let arrived = Arrived {
-                    parts,
-                    method,
-                    mount,
-                    blocking: arrival.blocking,
-                };
+                let arrived = Arrived { parts, method, mount, blocking: arrival.blocking };
                 let exchange = Exchange::new(inner, arrived, arrival.peer, offer);
                 exchange.run(understood, &mut incoming).await
             }
@@ -205,12 +200,7 @@ impl Tus {
         let refused = outcome.is_err();
         let broken = matches!(outcome, Err(Refusal::BodyIdle | Refusal::Draining));
         let mut answer = wire::write(outcome);
-        wire::add_cors(
-            &inner.policy.cors,
-            preflight,
-            &cors_request,
-            &mut answer.headers,
-        );
+        wire::add_cors(&inner.policy.cors, preflight, &cors_request, &mut answer.headers);
         // A client that is still sending may not look at the answer before it is done, and a
         // connection closed on it would take the answer away.
         if refused && !broken {
@@ -232,9 +222,7 @@ impl Tus {
     pub async fn drain(&self, grace: Duration) -> bool {
         self.0.draining.cancel();
         self.0.running.close();
-        tokio::time::timeout(grace, self.0.running.wait())
-            .await
-            .is_ok()
+        tokio::time::timeout(grace, self.0.running.wait()).await.is_ok()
     }
 
     /// Whether [`drain`](Self::drain) was called.
@@ -285,24 +273,14 @@ impl Inner {
             (Extension::Checksum, policy.checksum),
             (Extension::ChecksumTrailer, policy.checksum && trailers),
             (Extension::Termination, policy.termination),
-            (
-                Extension::Concatenation,
-                policy.concatenation && store.concat,
-            ),
-            (
-                Extension::ConcatenationUnfinished,
-                policy.concatenation && store.concat,
-            ),
+            (Extension::Concatenation, policy.concatenation && store.concat),
+            (Extension::ConcatenationUnfinished, policy.concatenation && store.concat),
         ];
         let offered = table.into_iter().filter(|(_, offered)| *offered);
         let discovery = Discovery {
             extensions: offered.map(|(extension, _)| extension).collect(),
             max_size: policy.max_size,
-            algorithms: if policy.checksum {
-                Algorithm::ALL.to_vec()
-            } else {
-                Vec::new()
-            },
+            algorithms: if policy.checksum { Algorithm::ALL.to_vec() } else { Vec::new() },
         };
         Offer {
             discovery,
@@ -315,12 +293,8 @@ impl Inner {
 impl fmt::Debug for Tus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Tus");
-        debug
-            .field("meta", &self.0.meta)
-            .field("chunks", &self.0.chunks);
-        debug
-            .field("locker", &self.0.locker)
-            .finish_non_exhaustive()
+        debug.field("meta", &self.0.meta).field("chunks", &self.0.chunks);
+        debug.field("locker", &self.0.locker).finish_non_exhaustive()
     }
 }
 
@@ -339,11 +313,7 @@ impl CloneOrigin for http::HeaderMap {
 }
 
 fn respond(answer: Answer, download: Option<Body>, is_head: bool) -> Response<Body> {
-    let Answer {
-        status,
-        headers,
-        body,
-    } = answer;
+    let Answer { status, headers, body } = answer;
     let body = match download {
         Some(download) => download,
         None if is_head => Body::empty(),

@@ -39,13 +39,7 @@ where
     B::Error: fmt::Display,
 {
     let mut intake = Intake::new(admission);
-    let mut sink = Sink {
-        session,
-        start: admission.start,
-        blocking,
-        writer: None,
-        unsynced: 0,
-    };
+    let mut sink = Sink { session, start: admission.start, blocking, writer: None, unsynced: 0 };
     let mut ending = take(&mut sink, &mut intake, body).await;
     // The end of a write decides as much as the write itself: nothing is told that is not synced.
     let synced = match sink.writer.take() {
@@ -54,11 +48,7 @@ where
     };
     match synced {
         Some(Ok(length)) => {
-            session.stored = Stored {
-                length,
-                synced: true,
-                modified: session.now(),
-            };
+            session.stored = Stored { length, synced: true, modified: session.now() };
         }
         Some(Err(error)) => {
             let refusal = sink.refuse(&error);
@@ -92,12 +82,7 @@ impl Sink<'_, '_> {
             Some(writer) => writer,
             None => {
                 let locator = &self.session.upload.locator;
-                let opened = self
-                    .session
-                    .tus
-                    .chunks
-                    .open(locator, self.start, self.blocking)
-                    .await;
+                let opened = self.session.tus.chunks.open(locator, self.start, self.blocking).await;
                 self.writer.insert(opened?)
             }
         };
@@ -218,12 +203,7 @@ struct ProgressClock {
 impl ProgressClock {
     fn new(every: Duration, upload: &Upload, start: u64) -> Self {
         let upload = std::sync::Arc::new(upload.clone());
-        Self {
-            every,
-            next: Instant::now() + every,
-            upload,
-            start,
-        }
+        Self { every, next: Instant::now() + every, upload, start }
     }
 
     fn due(&mut self, now: Instant, taken: u64) -> Option<Progress> {
@@ -231,10 +211,7 @@ impl ProgressClock {
             return None;
         }
         self.next = now + self.every;
-        Some(Progress {
-            upload: self.upload.clone(),
-            offset: self.start + taken,
-        })
+        Some(Progress { upload: self.upload.clone(), offset: self.start + taken })
     }
 }
 
@@ -256,11 +233,7 @@ async fn reread(
     let mut hashers = Hashers::one(algorithm);
     let range = start..session.stored.length;
     if !range.is_empty() {
-        let mut reader = session
-            .tus
-            .chunks
-            .read(&session.upload.locator, range)
-            .await?;
+        let mut reader = session.tus.chunks.read(&session.upload.locator, range).await?;
         while let Some(bytes) = reader.next().await? {
             hashers.update(&bytes);
         }

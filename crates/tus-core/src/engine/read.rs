@@ -36,10 +36,7 @@ pub(super) async fn read(
         Selection::Whole => (0..length, false),
         Selection::Part(range) => (range, true),
     };
-    let reader = chunks
-        .read(&upload.locator, range.clone())
-        .await
-        .map_err(gone)?;
+    let reader = chunks.read(&upload.locator, range.clone()).await.map_err(gone)?;
     let body = Body::download(reader, range.end - range.start);
     let view = ReadView {
         length,

@@ -42,25 +42,11 @@ impl<'t> Session<'t> {
         id: &UploadId,
         how: Acquire,
     ) -> Result<Self, Refusal> {
-        let lease = tus
-            .locker
-            .acquire(id, how)
-            .await
-            .map_err(|e| refuse(&e, "acquire", id))?;
+        let lease = tus.locker.acquire(id, how).await.map_err(|e| refuse(&e, "acquire", id))?;
         match tus.meta.load(id).await {
             Ok((upload, revision)) => {
-                let stored = Stored {
-                    length: 0,
-                    synced: true,
-                    modified: upload.created_at,
-                };
-                Ok(Self {
-                    tus,
-                    lease,
-                    upload,
-                    stored,
-                    revision,
-                })
+                let stored = Stored { length: 0, synced: true, modified: upload.created_at };
+                Ok(Self { tus, lease, upload, stored, revision })
             }
             Err(error) => {
                 lease.release().await;
@@ -71,10 +57,7 @@ impl<'t> Session<'t> {
 
     /// How a request of a client asks for the lease.
     pub(super) fn preempting(tus: &Inner) -> Acquire {
-        Acquire {
-            wait: tus.policy.lease_wait,
-            preempt: true,
-        }
+        Acquire { wait: tus.policy.lease_wait, preempt: true }
     }
 
     /// Lets go.
@@ -87,14 +70,8 @@ impl<'t> Session<'t> {
     /// Under the lease nobody else writes bytes, but a final may add itself to its parts' records
     /// at any time; so a conflict reads again and applies the change anew.
     pub(super) async fn update(&mut self, change: impl Fn(&mut Upload)) -> Result<(), Refusal> {
-        let (upload, revision) = update(
-            self.tus,
-            &self.upload.id,
-            &self.upload,
-            self.revision,
-            change,
-        )
-        .await?;
+        let (upload, revision) =
+            update(self.tus, &self.upload.id, &self.upload, self.revision, change).await?;
         self.upload = upload;
         self.revision = revision;
         Ok(())
@@ -132,6 +109,10 @@ impl<'t> Session<'t> {
     }
 
     async fn recover(&mut self) -> Result<(), Refusal> {
+        if self.upload.is_complete() && self.upload.is_partial() {
+            // It needs nothing but can still expire, counted from its last byte.
+            return self.restat().await;
+        }
         if !self.upload.is_open() || self.upload.parts().is_some() {
             return Ok(());
         }
@@ -162,22 +143,10 @@ impl<'t> Session<'t> {
             return Ok(());
         }
         let (locator, length) = (&self.upload.locator, self.stored.length);
-        let synced = async {
-            self.tus
-                .chunks
-                .open(locator, length, Blocking::Offload)
-                .await?
-                .sync()
-                .await
-        };
-        let length = synced
-            .await
-            .map_err(|error| refuse(&error, "sync", &self.upload.id))?;
-        self.stored = Stored {
-            length,
-            synced: true,
-            ..self.stored
-        };
+        let synced =
+            async { self.tus.chunks.open(locator, length, Blocking::Offload).await?.sync().await };
+        let length = synced.await.map_err(|error| refuse(&error, "sync", &self.upload.id))?;
+        self.stored = Stored { length, synced: true, ..self.stored };
         Ok(())
     }
 }
@@ -197,11 +166,8 @@ async fn update(
         match tus.meta.update(&upload, revision).await {
             Ok(revision) => return Ok((upload, revision)),
             Err(error) if error.kind() == StoreErrorKind::Conflict => {
-                (upload, revision) = tus
-                    .meta
-                    .load(id)
-                    .await
-                    .map_err(|error| refuse(&error, "load", id))?;
+                (upload, revision) =
+                    tus.meta.load(id).await.map_err(|error| refuse(&error, "load", id))?;
             }
             Err(error) => return Err(refuse(&error, "update", id)),
         }
@@ -216,12 +182,6 @@ pub(super) async fn update_unleased(
     id: &UploadId,
     change: impl Fn(&mut Upload),
 ) -> Result<Upload, Refusal> {
-    let (upload, revision) = tus
-        .meta
-        .load(id)
-        .await
-        .map_err(|error| refuse(&error, "load", id))?;
-    update(tus, id, &upload, revision, change)
-        .await
-        .map(|(upload, _)| upload)
+    let (upload, revision) = tus.meta.load(id).await.map_err(|error| refuse(&error, "load", id))?;
+    update(tus, id, &upload, revision, change).await.map(|(upload, _)| upload)
 }

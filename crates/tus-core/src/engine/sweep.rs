@@ -48,26 +48,15 @@ impl Retries {
     /// Notes a failure; returns when it is tried again.
     pub(super) fn later(&self, id: &UploadId) -> Duration {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let backoff = waiting
-            .get(id)
-            .map_or(Self::FIRST, |r| (r.backoff * 2).min(Self::LAST));
-        waiting.insert(
-            id.clone(),
-            Retry {
-                at: Instant::now() + backoff,
-                backoff,
-            },
-        );
+        let backoff = waiting.get(id).map_or(Self::FIRST, |r| (r.backoff * 2).min(Self::LAST));
+        waiting.insert(id.clone(), Retry { at: Instant::now() + backoff, backoff });
         self.changed.notify_one();
         backoff
     }
 
     /// Notes that it is settled.
     pub(super) fn forget(&self, id: &UploadId) {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     /// Those whose time has come, and when the next one's does.
@@ -75,11 +64,7 @@ impl Retries {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let due = waiting.iter().filter(|(_, retry)| retry.at <= now);
         let due = due.map(|(id, _)| id.clone()).collect();
-        let next = waiting
-            .values()
-            .map(|retry| retry.at)
-            .filter(|at| *at > now)
-            .min();
+        let next = waiting.values().map(|retry| retry.at).filter(|at| *at > now).min();
         (due, next)
     }
 }
@@ -133,10 +118,7 @@ impl Inner {
 /// asked an interval later, when the clock has been seen to run.
 async fn run(weak: Weak<Inner>) {
     let Some(tus) = weak.upgrade() else { return };
-    let mut clocks = Clocks {
-        wall: tus.now(),
-        steady: Instant::now(),
-    };
+    let mut clocks = Clocks { wall: tus.now(), steady: Instant::now() };
     sweep(&tus, false).await;
     let mut next_sweep = Instant::now() + tus.policy.sweep_every;
     drop(tus);
@@ -236,10 +218,7 @@ enum Done {
 
 /// Looks at one upload, under its lease, if nobody holds it.
 async fn look(tus: &Arc<Inner>, id: &UploadId, expire: bool) -> Result<Done, Refusal> {
-    let at_once = Acquire {
-        wait: Duration::ZERO,
-        preempt: false,
-    };
+    let at_once = Acquire { wait: Duration::ZERO, preempt: false };
     let mut session = Session::open(tus, id, at_once).await?;
     let looked = look_leased(&mut session, expire).await;
     let upload = Arc::new(session.upload.clone());
@@ -248,20 +227,14 @@ async fn look(tus: &Arc<Inner>, id: &UploadId, expire: bool) -> Result<Done, Ref
     if let Done::Expired = done {
         concat::part_lost(tus, &upload).await;
         concat::forget_final(tus, &upload).await;
-        let told = tus
-            .hooks
-            .on_expired(Ended::new(Arc::clone(&upload), stored));
+        let told = tus.hooks.on_expired(Ended::new(Arc::clone(&upload), stored));
         // Best effort: the upload is gone whatever the hook does, and the log has its panic.
         let _told = tus.guarded("on_expired", told).await;
     }
     let waiting = upload.parts().is_some() && upload.is_open();
     if let (Done::Nothing, true) = (&done, waiting) {
         let joined = concat::try_final(tus, id, None).await?;
-        return Ok(if joined.is_some() {
-            Done::Announced
-        } else {
-            Done::Nothing
-        });
+        return Ok(if joined.is_some() { Done::Announced } else { Done::Nothing });
     }
     Ok(done)
 }
@@ -286,6 +259,17 @@ async fn look_leased(
         }
         Phase::Open | Phase::Announced { .. } | Phase::Refused { .. } | Phase::Gone(_) => {}
     }
+    if session.upload.parts().is_some() && session.upload.is_open() {
+        // A final whose parts have all been abandoned holds on to them no longer.
+        let Some(expiry) = tus.policy.expiry.filter(|_| expire) else {
+            return Ok((Done::Nothing, None));
+        };
+        if concat::last_activity(session).await?.after(expiry.period) > now {
+            return Ok((Done::Nothing, None));
+        }
+        terminate::end(session, GoneReason::Expired).await?;
+        return Ok((Done::Expired, None));
+    }
     let modified = match tus.chunks.stat(&session.upload.locator).await {
         Ok(stored) => Some(stored.modified),
         // A refused upload may have no bytes any more.
@@ -300,9 +284,7 @@ async fn look_leased(
         }
         // Its last byte has moved the bound: note that, so that it is not due again before.
         Some(at) if Some(at) != session.upload.expires_at && at > now => {
-            session
-                .update(|upload| upload.expires_at = Some(at))
-                .await?;
+            session.update(|upload| upload.expires_at = Some(at)).await?;
             Ok((Done::Nothing, None))
         }
         _ => Ok((Done::Nothing, None)),

@@ -22,9 +22,7 @@ pub(super) async fn terminate(exchange: &Exchange<'_>, id: &UploadId) -> Result<
     if let Phase::Gone(gone) = &upload.phase {
         return Err(Refusal::Gone(gone.reason));
     }
-    let asked = tus
-        .hooks
-        .before_terminate(exchange.request.clone(), Arc::clone(&upload));
+    let asked = tus.hooks.before_terminate(exchange.request.clone(), Arc::clone(&upload));
     tus.hook("before_terminate", asked).await?;
     // No recovery first: what is to be removed need not be put right.
     let mut session = Session::lease(tus, id, Session::preempting(tus)).await?;
@@ -33,9 +31,7 @@ pub(super) async fn terminate(exchange: &Exchange<'_>, id: &UploadId) -> Result<
     let ended = ended?;
     concat::part_lost(tus, &ended).await;
     concat::forget_final(tus, &ended).await;
-    let told = tus
-        .hooks
-        .on_terminated(Ended::new(Arc::clone(&ended), None));
+    let told = tus.hooks.on_terminated(Ended::new(Arc::clone(&ended), None));
     // Best effort: the upload is gone whatever the hook does, and the log has its panic.
     let _told = tus.guarded("on_terminated", told).await;
     Ok(Outcome::Terminated)

@@ -34,18 +34,12 @@ impl Default for Cors {
 impl Cors {
     /// No CORS header at all, for an application that has its own layer.
     pub fn off() -> Self {
-        Self {
-            origins: Origins::Off,
-            ..Self::default()
-        }
+        Self { origins: Origins::Off, ..Self::default() }
     }
 
     /// Lets in the origins of a list.
     pub fn origins(list: impl IntoIterator<Item = OriginPattern>) -> Self {
-        Self {
-            origins: Origins::List(list.into_iter().collect()),
-            ..Self::default()
-        }
+        Self { origins: Origins::List(list.into_iter().collect()), ..Self::default() }
     }
 
     /// Lets browsers send credentials.
@@ -91,9 +85,7 @@ impl OriginPattern {
         let Some(suffix) = &self.suffix else {
             return origin == self.prefix;
         };
-        let label = origin
-            .strip_prefix(&self.prefix)
-            .and_then(|rest| rest.strip_suffix(suffix));
+        let label = origin.strip_prefix(&self.prefix).and_then(|rest| rest.strip_suffix(suffix));
         let host = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
         label.is_some_and(|label| !label.is_empty() && label.bytes().all(host))
     }
@@ -105,31 +97,22 @@ impl FromStr for OriginPattern {
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         let lower = text.to_ascii_lowercase();
         if lower == "null" {
-            return Ok(Self {
-                prefix: lower,
-                suffix: None,
-            });
+            return Ok(Self { prefix: lower, suffix: None });
         }
         let invalid = || InvalidOrigin(text.to_owned());
         let (scheme, host) = lower.split_once("://").ok_or_else(invalid)?;
         let plain = |part: &str| {
             !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-._:[]+".contains(&b))
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]+".contains(&b))
         };
         if !plain(scheme) {
             return Err(invalid());
         }
         match host.strip_prefix("*.") {
-            Some(domain) if plain(domain) => Ok(Self {
-                prefix: format!("{scheme}://"),
-                suffix: Some(format!(".{domain}")),
-            }),
-            None if plain(host) => Ok(Self {
-                prefix: lower,
-                suffix: None,
-            }),
+            Some(domain) if plain(domain) => {
+                Ok(Self { prefix: format!("{scheme}://"), suffix: Some(format!(".{domain}")) })
+            }
+            None if plain(host) => Ok(Self { prefix: lower, suffix: None }),
             _ => Err(invalid()),
         }
     }
@@ -167,15 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_is_refused() {
-        for text in [
-            "",
-            "*",
-            "a.test",
-            "https://",
-            "https://*",
-            "https://a.*",
-            "https://a/b",
-        ] {
+        for text in ["", "*", "a.test", "https://", "https://*", "https://a.*", "https://a/b"] {
             assert!(text.parse::<OriginPattern>().is_err(), "{text:?}");
         }
     }

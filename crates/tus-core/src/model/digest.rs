@@ -22,13 +22,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them, in the order in which they are advertised.
-    pub const ALL: [Self; 5] = [
-        Self::Sha1,
-        Self::Sha256,
-        Self::Sha512,
-        Self::Md5,
-        Self::Crc32,
-    ];
+    pub const ALL: [Self; 5] = [Self::Sha1, Self::Sha256, Self::Sha512, Self::Md5, Self::Crc32];
 
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -63,10 +57,7 @@ impl FromStr for Algorithm {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == name)
-            .ok_or(())
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or(())
     }
 }
 
@@ -120,10 +111,7 @@ impl Hashers {
 
     /// The digest of all bytes shown, or `None` when that algorithm was not asked for.
     pub(crate) fn finish(self, algorithm: Algorithm) -> Option<Digest> {
-        self.0
-            .into_iter()
-            .find(|hasher| hasher.algorithm() == algorithm)
-            .map(Hasher::finish)
+        self.0.into_iter().find(|hasher| hasher.algorithm() == algorithm).map(Hasher::finish)
     }
 }
 
@@ -200,20 +188,13 @@ mod tests {
             (Algorithm::Sha1, "2aae6c35c94fcfb415dbe95f408b9ce91ee846ed"),
             (Algorithm::Md5, "5eb63bbbe01eeed093cb22bb8f5acdc3"),
             (Algorithm::Crc32, "0d4a1185"),
-            (
-                Algorithm::Sha256,
-                "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9",
-            ),
+            (Algorithm::Sha256, "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"),
         ];
         for (algorithm, expected) in table {
             let mut hashers = Hashers::all();
             hashers.update(b"hello ");
             hashers.update(b"world");
-            assert_eq!(
-                hex(&hashers.finish(algorithm).unwrap().value),
-                expected,
-                "{algorithm}"
-            );
+            assert_eq!(hex(&hashers.finish(algorithm).unwrap().value), expected, "{algorithm}");
         }
     }
 

@@ -46,15 +46,10 @@ impl Metadata {
             if !seen.insert(key) {
                 return Err(MetadataError::DuplicateKey);
             }
-            let value = STANDARD
-                .decode(value.trim())
-                .map_err(|_| MetadataError::NotBase64)?;
+            let value = STANDARD.decode(value.trim()).map_err(|_| MetadataError::NotBase64)?;
             pairs.push((key.to_owned(), Bytes::from(value)));
         }
-        Ok(Self {
-            raw: raw.to_owned(),
-            pairs,
-        })
+        Ok(Self { raw: raw.to_owned(), pairs })
     }
 
     /// Builds metadata from pairs, for an application that replaces what the client said.
@@ -102,10 +97,7 @@ impl Metadata {
 
     /// The value of a key, as bytes.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.pairs
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, value)| value.as_ref())
+        self.pairs.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_ref())
     }
 
     /// The value of a key as text; bytes that are not UTF-8 become replacement characters.
@@ -117,23 +109,17 @@ impl Metadata {
     ///
     /// Untrusted text of any form: never a path.
     pub fn filename(&self) -> Option<Cow<'_, str>> {
-        self.get_text("filename")
-            .or_else(|| self.get_text("name"))
-            .filter(|name| !name.is_empty())
+        self.get_text("filename").or_else(|| self.get_text("name")).filter(|name| !name.is_empty())
     }
 
     /// The client's idea of the media type: `filetype`, or `type` as some clients call it.
     pub fn filetype(&self) -> Option<Cow<'_, str>> {
-        self.get_text("filetype")
-            .or_else(|| self.get_text("type"))
-            .filter(|kind| !kind.is_empty())
+        self.get_text("filetype").or_else(|| self.get_text("type")).filter(|kind| !kind.is_empty())
     }
 
     /// All pairs in the client's order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.pairs
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_ref()))
+        self.pairs.iter().map(|(key, value)| (key.as_str(), value.as_ref()))
     }
 }
 

@@ -113,20 +113,12 @@ pub struct Expiry {
 impl Expiry {
     /// Expires uploads so long after their creation.
     pub const fn fixed(period: Duration) -> Self {
-        Self {
-            period,
-            mode: ExpiryMode::Fixed,
-            remember: period,
-        }
+        Self { period, mode: ExpiryMode::Fixed, remember: period }
     }
 
     /// Expires uploads so long after their last byte.
     pub const fn sliding(period: Duration) -> Self {
-        Self {
-            period,
-            mode: ExpiryMode::Sliding,
-            remember: period,
-        }
+        Self { period, mode: ExpiryMode::Sliding, remember: period }
     }
 }
 

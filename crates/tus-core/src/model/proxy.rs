@@ -28,23 +28,11 @@ impl TrustedProxy {
     pub fn covers(&self, peer: Option<IpAddr>) -> bool {
         match (self, peer.map(|peer| peer.to_canonical())) {
             (Self::Unix, peer) => peer.is_none(),
-            (
-                Self::Network {
-                    address: IpAddr::V4(net),
-                    bits,
-                },
-                Some(IpAddr::V4(peer)),
-            ) => {
+            (Self::Network { address: IpAddr::V4(net), bits }, Some(IpAddr::V4(peer))) => {
                 let mask = u32::MAX.checked_shl(32 - u32::from(*bits)).unwrap_or(0);
                 net.to_bits() & mask == peer.to_bits() & mask
             }
-            (
-                Self::Network {
-                    address: IpAddr::V6(net),
-                    bits,
-                },
-                Some(IpAddr::V6(peer)),
-            ) => {
+            (Self::Network { address: IpAddr::V6(net), bits }, Some(IpAddr::V6(peer))) => {
                 let mask = u128::MAX.checked_shl(128 - u32::from(*bits)).unwrap_or(0);
                 net.to_bits() & mask == peer.to_bits() & mask
             }
@@ -100,11 +88,7 @@ mod tests {
         ];
         for (proxy, peer, expected) in table {
             let proxy: TrustedProxy = proxy.parse().unwrap();
-            assert_eq!(
-                proxy.covers(Some(peer.parse().unwrap())),
-                expected,
-                "{proxy:?} {peer}"
-            );
+            assert_eq!(proxy.covers(Some(peer.parse().unwrap())), expected, "{proxy:?} {peer}");
         }
         assert!(TrustedProxy::Unix.covers(None));
         assert!(!"10.0.0.1".parse::<TrustedProxy>().unwrap().covers(None));
@@ -112,14 +96,7 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in [
-            "",
-            "proxy",
-            "10.0.0.0/33",
-            "::/129",
-            "10.0.0.0/-1",
-            "10.0.0/8",
-        ] {
+        for text in ["", "proxy", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0/8"] {
             assert!(text.parse::<TrustedProxy>().is_err(), "{text:?}");
         }
     }

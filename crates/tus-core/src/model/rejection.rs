@@ -10,11 +10,7 @@ use serde::{Deserialize, Serialize, de::Error as _, ser::SerializeSeq as _};
 pub struct Reply {
     /// A status instead of the protocol's own (204 or 201). A reply with a body and no status
     /// is 200 where the protocol says 204, which has none.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "status_option"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "status_option")]
     pub status: Option<StatusCode>,
     /// Headers to add; the protocol's own win where both are set.
     #[serde(default, skip_serializing_if = "HeaderMap::is_empty", with = "headers")]
@@ -80,20 +76,9 @@ impl Rejection {
     /// look like success.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        let status = if status.as_u16() < 400 {
-            StatusCode::FORBIDDEN
-        } else {
-            status
-        };
-        Self {
-            status,
-            headers,
-            body: Bytes::from(text.into()),
-        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        let status = if status.as_u16() < 400 { StatusCode::FORBIDDEN } else { status };
+        Self { status, headers, body: Bytes::from(text.into()) }
     }
 
     /// 403 with a text.
@@ -128,10 +113,7 @@ impl Rejection {
 }
 
 fn stored_size(headers: &HeaderMap, body: &Bytes) -> usize {
-    let headers: usize = headers
-        .iter()
-        .map(|(n, v)| n.as_str().len() + v.len())
-        .sum();
+    let headers: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
     headers + body.len()
 }
 
@@ -168,8 +150,7 @@ mod status_option {
         D: serde::Deserializer<'de>,
     {
         let code = Option::<u16>::deserialize(from)?;
-        code.map(|code| StatusCode::from_u16(code).map_err(D::Error::custom))
-            .transpose()
+        code.map(|code| StatusCode::from_u16(code).map_err(D::Error::custom)).transpose()
     }
 }
 
@@ -194,10 +175,7 @@ mod headers {
         let mut map = HeaderMap::new();
         for (name, value) in Vec::<(String, Vec<u8>)>::deserialize(from)? {
             let name: HeaderName = name.parse().map_err(D::Error::custom)?;
-            map.append(
-                name,
-                HeaderValue::from_bytes(&value).map_err(D::Error::custom)?,
-            );
+            map.append(name, HeaderValue::from_bytes(&value).map_err(D::Error::custom)?);
         }
         Ok(map)
     }
@@ -217,9 +195,6 @@ mod body {
         D: serde::Deserializer<'de>,
     {
         let text = String::deserialize(from)?;
-        STANDARD
-            .decode(text)
-            .map(Bytes::from)
-            .map_err(D::Error::custom)
+        STANDARD.decode(text).map(Bytes::from).map_err(D::Error::custom)
     }
 }

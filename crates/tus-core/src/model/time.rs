@@ -37,10 +37,7 @@ impl Timestamp {
     /// This moment plus a period, saturating at the end of time.
     #[must_use]
     pub fn after(self, period: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(period.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(period.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// How long after `earlier` this moment is; zero when it is not after it.

@@ -277,15 +277,10 @@ mod tests {
     fn only_url_safe_ids_of_bounded_length_parse() {
         let long = "a".repeat(128);
         for good in ["a", "A-b_9", long.as_str()] {
-            assert_eq!(
-                good.parse::<UploadId>().map(String::from).as_deref(),
-                Ok(good)
-            );
+            assert_eq!(good.parse::<UploadId>().map(String::from).as_deref(), Ok(good));
         }
         let too_long = "a".repeat(129);
-        for bad in [
-            "", ".", "..", "a/b", "a\\b", "a.b", "a\0", "ä", "a b", "%41", &too_long,
-        ] {
+        for bad in ["", ".", "..", "a/b", "a\\b", "a.b", "a\0", "ä", "a b", "%41", &too_long] {
             assert_eq!(bad.parse::<UploadId>(), Err(InvalidId), "{bad:?}");
         }
     }

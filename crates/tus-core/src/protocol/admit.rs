@@ -80,11 +80,7 @@ pub(crate) fn admit(
         return Err(Refusal::Gone(GoneReason::Expired));
     }
     let sealed = !upload.is_open();
-    let start = if sealed {
-        upload.length.unwrap_or(stored)
-    } else {
-        stored
-    };
+    let start = if sealed { upload.length.unwrap_or(stored) } else { stored };
     // tus 1.0.0, PATCH: 409 without modifying the upload resource.
     if append.at != start {
         return Err(Refusal::OffsetMismatch { expected: start });
@@ -96,10 +92,7 @@ pub(crate) fn admit(
     let max = create::tighter(policy.max_size, upload.max_size);
     let bound = match (length, max) {
         (Some(length), _) => Bound::Lacking(length - start),
-        (None, Some(max)) => Bound::Allowed {
-            left: max.saturating_sub(start),
-            max,
-        },
+        (None, Some(max)) => Bound::Allowed { left: max.saturating_sub(start), max },
         (None, None) => Bound::None,
     };
     Ok(Admission {

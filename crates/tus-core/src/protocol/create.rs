@@ -9,11 +9,7 @@ pub(crate) fn check(create: &Create, policy: &Policy) -> Result<(), Refusal> {
     }
     check_size(create.length, policy.max_size)?;
     // A body that is known to be longer than the upload is refused from its head.
-    let body = create
-        .content
-        .as_ref()
-        .and_then(|content| content.length)
-        .unwrap_or(0);
+    let body = create.content.as_ref().and_then(|content| content.length).unwrap_or(0);
     if create.length.is_some_and(|length| body > length) {
         return Err(Refusal::BodyTooLong);
     }

@@ -28,14 +28,9 @@ pub(crate) fn expires_at(
         return None;
     }
     match (policy.expiry, modified) {
-        (
-            Some(Expiry {
-                mode: ExpiryMode::Sliding,
-                period,
-                ..
-            }),
-            Some(modified),
-        ) => Some(recorded.max(modified.after(period))),
+        (Some(Expiry { mode: ExpiryMode::Sliding, period, .. }), Some(modified)) => {
+            Some(recorded.max(modified.after(period)))
+        }
         _ => Some(recorded),
     }
 }
@@ -44,13 +39,9 @@ pub(crate) fn expires_at(
 pub(crate) fn gone(reason: GoneReason, policy: &Policy, now: Timestamp) -> Phase {
     let remember = match reason {
         GoneReason::Terminated => std::time::Duration::ZERO,
-        GoneReason::Expired | GoneReason::PartLost => policy
-            .expiry
-            .map_or(std::time::Duration::from_secs(24 * 3600), |e| e.remember),
+        GoneReason::Expired | GoneReason::PartLost => {
+            policy.expiry.map_or(std::time::Duration::from_secs(24 * 3600), |e| e.remember)
+        }
     };
-    Phase::Gone(Gone {
-        reason,
-        since: now,
-        forget_at: now.after(remember),
-    })
+    Phase::Gone(Gone { reason, since: now, forget_at: now.after(remember) })
 }

@@ -3,11 +3,6 @@
 use super::expire;
 use crate::model::{Phase, Policy, Refusal, Timestamp, Upload, UploadView};
 
-/// Whether the record alone answers, so that no lease is needed.
-pub(crate) fn answers_from_record(upload: &Upload) -> bool {
-    !matches!(upload.phase, Phase::Open | Phase::Complete { .. })
-}
-
 /// The view of an upload of which `stored` bytes can be told.
 ///
 /// A refused upload shows its refusal, and one whose finish is not settled shows nothing yet:

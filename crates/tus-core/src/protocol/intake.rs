@@ -106,11 +106,7 @@ impl Intake {
                 Bound::Lacking(_) | Bound::None => return Verdict::RollBack(Refusal::BodyTooLong),
             },
             // A framework may end a body without an error when the connection closed early.
-            Ending::Clean(_)
-                if self
-                    .announced
-                    .is_some_and(|announced| self.taken < announced) =>
-            {
+            Ending::Clean(_) if self.announced.is_some_and(|announced| self.taken < announced) => {
                 Refusal::BodyBroken
             }
             Ending::Clean(trailer) => return self.prove(trailer),

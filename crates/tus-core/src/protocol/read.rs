@@ -20,19 +20,12 @@ pub(crate) fn select(read: &Read, length: u64, etag: &str) -> Result<Selection, 
     if let Some(known) = &read.if_none_match {
         let known = known.to_str().unwrap_or_default();
         let weak = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag) == etag;
-        if known
-            .split(',')
-            .map(str::trim)
-            .any(|tag| tag == "*" || weak(tag))
-        {
+        if known.split(',').map(str::trim).any(|tag| tag == "*" || weak(tag)) {
             return Ok(Selection::NotModified);
         }
     }
     // Another validator than ours, or a date, means that the range no longer holds.
-    let stale = read
-        .if_range
-        .as_ref()
-        .is_some_and(|validator| validator != etag);
+    let stale = read.if_range.as_ref().is_some_and(|validator| validator != etag);
     let Some(range) = read.range.filter(|_| !stale) else {
         return Ok(Selection::Whole);
     };
@@ -62,20 +55,11 @@ mod tests {
             (RangeSpec::From(3, Some(99)), Ok(Selection::Part(3..10))),
             (RangeSpec::Suffix(4), Ok(Selection::Part(6..10))),
             (RangeSpec::Suffix(99), Ok(Selection::Part(0..10))),
-            (
-                RangeSpec::From(10, None),
-                Err(Refusal::RangeNotSatisfiable { length: 10 }),
-            ),
-            (
-                RangeSpec::Suffix(0),
-                Err(Refusal::RangeNotSatisfiable { length: 10 }),
-            ),
+            (RangeSpec::From(10, None), Err(Refusal::RangeNotSatisfiable { length: 10 })),
+            (RangeSpec::Suffix(0), Err(Refusal::RangeNotSatisfiable { length: 10 })),
         ];
         for (range, expected) in table {
-            let read = Read {
-                range: Some(range),
-                ..Read::default()
-            };
+            let read = Read { range: Some(range), ..Read::default() };
             assert_eq!(select(&read, 10, "\"e\""), expected, "{range:?}");
         }
     }
@@ -84,18 +68,11 @@ mod tests {
     fn validators_decide_whether_a_range_holds() {
         let range = Some(RangeSpec::From(1, None));
         let header = |text| Some(HeaderValue::from_static(text));
-        let read = |if_range, if_none_match| Read {
-            range,
-            if_range,
-            if_none_match,
-        };
+        let read = |if_range, if_none_match| Read { range, if_range, if_none_match };
         let table = [
             (read(header("\"e\""), None), Selection::Part(1..10)),
             (read(header("\"old\""), None), Selection::Whole),
-            (
-                read(header("Wed, 21 Oct 2015 07:28:00 GMT"), None),
-                Selection::Whole,
-            ),
+            (read(header("Wed, 21 Oct 2015 07:28:00 GMT"), None), Selection::Whole),
             (read(None, header("\"e\"")), Selection::NotModified),
             (read(None, header("\"x\", W/\"e\"")), Selection::NotModified),
             (read(None, header("*")), Selection::NotModified),

@@ -54,9 +54,7 @@ pub(crate) fn settle(admission: &Admission, verdict: Verdict, stored: u64) -> Se
     };
     let offset = if kept { stored } else { admission.start };
     // A length that was declared without a promise stands, whatever became of the bytes.
-    let length = admission
-        .length
-        .filter(|_| kept || !promised || !admission.declares);
+    let length = admission.length.filter(|_| kept || !promised || !admission.declares);
     Settlement {
         cut_to: (!kept && stored > admission.start).then_some(admission.start),
         offset,

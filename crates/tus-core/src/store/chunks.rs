@@ -151,11 +151,7 @@ pub struct NewObject<'a> {
 impl<'a> NewObject<'a> {
     /// An object for this id, never to be placed, of unknown length.
     pub fn new(id: &'a UploadId) -> Self {
-        Self {
-            id,
-            length: None,
-            place: None,
-        }
+        Self { id, length: None, place: None }
     }
 }
 
@@ -200,11 +196,7 @@ impl<'a> PlaceAs<'a> {
 impl<'a> FinishAs<'a> {
     /// This upload, whole at `length` bytes.
     pub fn of(upload: &'a crate::model::Upload, length: u64) -> Self {
-        Self {
-            id: &upload.id,
-            length,
-            place: PlaceAs::of(upload),
-        }
+        Self { id: &upload.id, length, place: PlaceAs::of(upload) }
     }
 }
 
@@ -232,10 +224,7 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Everything.
-    pub const ALL: Self = Self {
-        concat: true,
-        read: true,
-    };
+    pub const ALL: Self = Self { concat: true, read: true };
 }
 
 /// How a store may wait for slow calls (a disk's) on the thread it runs on.

@@ -304,3 +304,117 @@ impl ChunkReader for FlakyReader {
         self.faults.call("reader.next", self.within.next()).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    const FAILED: StoreErrorKind = StoreErrorKind::Unavailable;
+
+    fn id() -> UploadId {
+        "a".parse().unwrap()
+    }
+
+    /// Some calls of every kind, all after one another, until one fails.
+    async fn upload(store: &Flaky<MemoryStore>) -> Result<(), StoreError> {
+        let id = id();
+        let at = ChunkStore::create(store, &NewObject::new(&id)).await?;
+        let mut writer = store.open(&at, 0, Blocking::Offload).await?;
+        writer.write(Bytes::from_static(b"abc")).await?;
+        writer.sync().await?;
+        store.truncate(&at, 2).await?;
+        let mut reader = store.read(&at, 0..9).await?;
+        assert_eq!(reader.next().await?.as_deref(), Some(&b"ab"[..]));
+        ChunkStore::remove(store, &at).await?;
+        MetaStore::remove(store, &id).await
+    }
+
+    #[tokio::test]
+    async fn without_a_fault_calls_are_only_counted() {
+        let faults = Faults::none();
+        upload(&Flaky::new(MemoryStore::new(), &faults)).await.unwrap();
+        let calls = [
+            "chunks.create",
+            "chunks.open",
+            "writer.write",
+            "writer.sync",
+            "chunks.truncate",
+            "chunks.read",
+            "reader.next",
+            "chunks.remove",
+            "meta.remove",
+        ];
+        assert_eq!(faults.calls(), calls);
+        assert!(!faults.is_reached());
+    }
+
+    #[tokio::test]
+    async fn the_nth_call_alone_fails() {
+        for n in 1..=9 {
+            let faults = Faults::at(n, Fault::Fail(FAILED));
+            let store = Flaky::new(MemoryStore::new(), &faults);
+            assert_eq!(upload(&store).await.unwrap_err().kind(), FAILED, "call {n}");
+            assert_eq!(faults.calls().len(), n);
+            assert!(faults.is_reached());
+            assert!(MetaStore::remove(&store, &id()).await.is_ok(), "after call {n}");
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_crash_every_call_fails_and_the_last_one_counts_only_if_it_came_after() {
+        for (fault, effect) in [(Fault::Crash, false), (Fault::CrashAfter, true)] {
+            for n in 1..=9 {
+                let within = MemoryStore::new();
+                let faults = Faults::at(n, fault);
+                let store = Flaky::new(within.clone(), &faults);
+                upload(&store).await.unwrap_err();
+                assert_eq!(faults.calls().len(), n, "{fault:?} at call {n}");
+                assert!(MetaStore::remove(&store, &id()).await.is_err());
+                faults.plan(1, Fault::Stall);
+                assert!(MetaStore::remove(&store, &id()).now_or_never().unwrap().is_err());
+
+                let done = if effect { n } else { n - 1 };
+                let stat = within.stat(&Locator::new("a")).await.map(|stored| stored.length);
+                let want = match done {
+                    0 | 8.. => None,
+                    1 | 2 => Some(0),
+                    3 | 4 => Some(3),
+                    _ => Some(2),
+                };
+                assert_eq!(stat.ok(), want, "{fault:?} at call {n}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stalled_call_begins_when_it_is_released() {
+        let within = MemoryStore::new();
+        let faults = Faults::at(2, Fault::Stall);
+        let store = Flaky::new(within.clone(), &faults);
+        let id = id();
+        let at = ChunkStore::create(&store, &NewObject::new(&id)).await.unwrap();
+        assert!(!faults.is_reached());
+        let mut remove = ChunkStore::remove(&store, &at);
+        assert!(futures_util::poll!(&mut remove).is_pending());
+        faults.reached().await;
+        assert!(within.stat(&at).await.is_ok(), "it has not begun");
+        assert!(store.stat(&at).await.is_ok(), "others go on");
+        faults.release();
+        remove.await.unwrap();
+        assert!(within.stat(&at).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_fault_can_be_planned_for_later() {
+        let faults = Faults::none();
+        let store = Flaky::new(MemoryStore::new(), &faults);
+        upload(&store).await.unwrap();
+        faults.plan(2, Fault::Fail(FAILED));
+        assert!(MetaStore::remove(&store, &id()).await.is_ok());
+        assert_eq!(MetaStore::remove(&store, &id()).await.unwrap_err().kind(), FAILED);
+        assert!(MetaStore::remove(&store, &id()).await.is_ok());
+    }
+}

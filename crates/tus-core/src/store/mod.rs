@@ -13,6 +13,9 @@
 
 mod chunks;
 mod error;
+#[cfg(feature = "conformance")]
+pub(crate) mod flaky;
+mod forward;
 mod lock;
 #[cfg(feature = "engine")]
 mod memory;

@@ -19,11 +19,7 @@ const VERSION: &str = "1";
 /// `Other` when it would exceed [`MAX_LEN`].
 pub fn encode(upload: &Upload) -> Result<Vec<u8>, StoreError> {
     let json = serde_json::to_vec(upload).map_err(|e| StoreError::new(StoreErrorKind::Other, e))?;
-    let head = format!(
-        "{MAGIC} {VERSION} {:08x} {}\n",
-        crc32fast::hash(&json),
-        json.len()
-    );
+    let head = format!("{MAGIC} {VERSION} {:08x} {}\n", crc32fast::hash(&json), json.len());
     if head.len() + json.len() > MAX_LEN {
         let text = format!("a record of {} bytes is larger than {MAX_LEN}", json.len());
         return Err(StoreError::new(StoreErrorKind::Other, text));
@@ -43,10 +39,7 @@ pub fn decode(bytes: &[u8]) -> Result<Upload, StoreError> {
     if bytes.len() > MAX_LEN {
         return Err(corrupt("the record is too large"));
     }
-    let end = bytes
-        .iter()
-        .position(|b| *b == b'\n')
-        .ok_or_else(|| corrupt("no head line"))?;
+    let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| corrupt("no head line"))?;
     let (head, json) = bytes.split_at(end);
     let json = json.get(1..).unwrap_or_default();
     let head = std::str::from_utf8(head).map_err(|_| corrupt("the head line is not text"))?;
@@ -57,9 +50,7 @@ pub fn decode(bytes: &[u8]) -> Result<Upload, StoreError> {
     if words.next() != Some(VERSION) {
         return Err(corrupt("a version that this release does not know"));
     }
-    let crc = words
-        .next()
-        .and_then(|word| u32::from_str_radix(word, 16).ok());
+    let crc = words.next().and_then(|word| u32::from_str_radix(word, 16).ok());
     let len = words.next().and_then(|word| word.parse::<usize>().ok());
     if len != Some(json.len()) || crc != Some(crc32fast::hash(json)) || words.next().is_some() {
         return Err(corrupt("length or checksum do not match"));

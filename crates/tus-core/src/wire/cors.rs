@@ -31,10 +31,7 @@ pub(crate) fn add_cors(cors: &Cors, preflight: bool, request: &HeaderMap, answer
             names::READ,
             &cors.allow_headers,
         );
-        answer.insert(
-            header::ACCESS_CONTROL_MAX_AGE,
-            HeaderValue::from(cors.max_age.as_secs()),
-        );
+        answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(cors.max_age.as_secs()));
     } else {
         let exposed = &header::ACCESS_CONTROL_EXPOSE_HEADERS;
         insert_list(answer, exposed, names::SENT, &cors.expose_headers);
@@ -53,10 +50,7 @@ fn granted(cors: &Cors, request: &HeaderMap, answer: &mut HeaderMap) -> Option<H
             answer.append(header::VARY, HeaderValue::from_static("Origin"));
             let origin = origin?;
             let text = origin.to_str().ok()?;
-            patterns
-                .iter()
-                .any(|pattern| pattern.matches(text))
-                .then(|| origin.clone())
+            patterns.iter().any(|pattern| pattern.matches(text)).then(|| origin.clone())
         }
     }
 }
@@ -94,16 +88,12 @@ mod tests {
     #[test]
     fn every_header_we_read_is_allowed_and_every_one_we_send_exposed() {
         let preflight = ask(&Cors::default(), true, Some("https://a.test"));
-        let allowed = preflight[header::ACCESS_CONTROL_ALLOW_HEADERS]
-            .to_str()
-            .unwrap();
+        let allowed = preflight[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap();
         for name in names::READ {
             assert!(allowed.split(", ").any(|n| n == name.as_str()), "{name}");
         }
         let answer = ask(&Cors::default(), false, Some("https://a.test"));
-        let exposed = answer[header::ACCESS_CONTROL_EXPOSE_HEADERS]
-            .to_str()
-            .unwrap();
+        let exposed = answer[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap();
         for name in names::SENT {
             assert!(exposed.split(", ").any(|n| n == name.as_str()), "{name}");
         }
@@ -113,10 +103,7 @@ mod tests {
     fn a_list_lets_in_its_own_and_tells_caches() {
         let cors = Cors::origins(["https://*.a.test".parse().unwrap()]).with_credentials();
         let inside = ask(&cors, false, Some("https://b.a.test"));
-        assert_eq!(
-            inside[header::ACCESS_CONTROL_ALLOW_ORIGIN],
-            "https://b.a.test"
-        );
+        assert_eq!(inside[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://b.a.test");
         assert_eq!(inside[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
         assert_eq!(inside[header::VARY], "Origin");
         let outside = ask(&cors, false, Some("https://evil.test"));

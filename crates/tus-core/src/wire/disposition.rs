@@ -43,12 +43,7 @@ pub(super) fn content_disposition(filename: Option<&str>) -> HeaderValue {
 pub(super) fn content_type(filetype: Option<&str>) -> HeaderValue {
     let octets = HeaderValue::from_static("application/octet-stream");
     let Some(kind) = filetype else { return octets };
-    let essence = kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
     let Some((family, member)) = essence.split_once('/') else {
         return octets;
@@ -77,18 +72,9 @@ mod tests {
             (None, "attachment"),
             (Some(""), "attachment"),
             (Some("\r\n"), "attachment"),
-            (
-                Some("a b.txt"),
-                "attachment; filename=\"a b.txt\"; filename*=UTF-8''a%20b.txt",
-            ),
-            (
-                Some("../x"),
-                "attachment; filename=\"x\"; filename*=UTF-8''x",
-            ),
-            (
-                Some("ü\".txt"),
-                "attachment; filename=\"__.txt\"; filename*=UTF-8''%C3%BC%22.txt",
-            ),
+            (Some("a b.txt"), "attachment; filename=\"a b.txt\"; filename*=UTF-8''a%20b.txt"),
+            (Some("../x"), "attachment; filename=\"x\"; filename*=UTF-8''x"),
+            (Some("ü\".txt"), "attachment; filename=\"__.txt\"; filename*=UTF-8''%C3%BC%22.txt"),
             (
                 Some("a\r\nSet-Cookie: b"),
                 "attachment; filename=\"aSet-Cookie: b\"; filename*=UTF-8''aSet-Cookie%3A%20b",

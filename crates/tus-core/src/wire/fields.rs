@@ -18,9 +18,7 @@ pub(super) fn single<'h>(
     if values.next().is_some() {
         return Err(invalid);
     }
-    std::str::from_utf8(value.as_bytes())
-        .map(|text| Some(text.trim()))
-        .map_err(|_| invalid)
+    std::str::from_utf8(value.as_bytes()).map(|text| Some(text.trim())).map_err(|_| invalid)
 }
 
 /// A non-negative integer (tus 1.0.0, Upload-Offset and Upload-Length).
@@ -40,17 +38,12 @@ pub(super) fn single_integer(
     let Some(text) = single(headers, name)? else {
         return Ok(None);
     };
-    integer(text)
-        .map(Some)
-        .ok_or(Refusal::InvalidHeader(name.as_str()))
+    integer(text).map(Some).ok_or(Refusal::InvalidHeader(name.as_str()))
 }
 
 /// Whether a `Content-Type` names this media type, whatever its case and parameters.
 pub(super) fn is_media_type(value: &str, expected: &str) -> bool {
-    value
-        .split(';')
-        .next()
-        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(expected))
+    value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(expected))
 }
 
 /// The algorithm and value of an `Upload-Checksum` (tus 1.0.0, Checksum).
@@ -58,15 +51,8 @@ pub(super) fn checksum(text: &str) -> Result<Digest, Refusal> {
     let invalid = || Refusal::InvalidHeader("upload-checksum");
     let (name, value) = text.split_once(' ').ok_or_else(invalid)?;
     let algorithm = name.parse().map_err(|()| Refusal::UnknownDigest)?;
-    let digest = Digest {
-        algorithm,
-        value: STANDARD.decode(value.trim()).map_err(|_| invalid())?,
-    };
-    if digest.value.len() == digest.algorithm.size() {
-        Ok(digest)
-    } else {
-        Err(invalid())
-    }
+    let digest = Digest { algorithm, value: STANDARD.decode(value.trim()).map_err(|_| invalid())? };
+    if digest.value.len() == digest.algorithm.size() { Ok(digest) } else { Err(invalid()) }
 }
 
 /// The one range of a `Range` header; `None` for anything that may be ignored (RFC 9110, 14.2).
@@ -132,19 +118,12 @@ mod tests {
     #[test]
     fn media_types_are_compared_as_media_types() {
         let expected = names::OFFSET_OCTET_STREAM;
-        for value in [
-            expected,
-            "Application/Offset+Octet-Stream",
-            "application/offset+octet-stream ; a=b",
-        ] {
+        for value in
+            [expected, "Application/Offset+Octet-Stream", "application/offset+octet-stream ; a=b"]
+        {
             assert!(is_media_type(value, expected), "{value}");
         }
-        for value in [
-            "",
-            "application/offset+octet-streams",
-            "text/plain",
-            "application/offset",
-        ] {
+        for value in ["", "application/offset+octet-streams", "text/plain", "application/offset"] {
             assert!(!is_media_type(value, expected), "{value}");
         }
     }
@@ -153,26 +132,11 @@ mod tests {
     fn checksums_have_a_known_name_and_the_right_length() {
         let good = checksum("sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=").unwrap();
         assert_eq!(good.algorithm, Algorithm::Sha1);
-        assert_eq!(
-            checksum("crc32 DUoRhQ==").unwrap().value,
-            [0x0d, 0x4a, 0x11, 0x85]
-        );
+        assert_eq!(checksum("crc32 DUoRhQ==").unwrap().value, [0x0d, 0x4a, 0x11, 0x85]);
         assert_eq!(checksum("sha3 AAAA"), Err(Refusal::UnknownDigest));
-        assert_eq!(
-            checksum("SHA1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="),
-            Err(Refusal::UnknownDigest)
-        );
-        for bad in [
-            "sha1",
-            "sha1 ",
-            "sha1 ?",
-            "sha1 AAAA",
-            "sha1  Kq5sNclPz7QV2",
-        ] {
-            assert!(
-                matches!(checksum(bad), Err(Refusal::InvalidHeader(_))),
-                "{bad:?}"
-            );
+        assert_eq!(checksum("SHA1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="), Err(Refusal::UnknownDigest));
+        for bad in ["sha1", "sha1 ", "sha1 ?", "sha1 AAAA", "sha1  Kq5sNclPz7QV2"] {
+            assert!(matches!(checksum(bad), Err(Refusal::InvalidHeader(_))), "{bad:?}");
         }
     }
 

@@ -40,11 +40,7 @@ impl Mount {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("{}{path}", forwarded.origin_and_prefix(headers)),
         };
-        Self {
-            path,
-            public,
-            client: forwarded.client,
-        }
+        Self { path, public, client: forwarded.client }
     }
 
     /// The client's address: the peer's, or what trusted proxies say.
@@ -54,8 +50,7 @@ impl Mount {
 
     /// Which resource a full path names; the mount answers with and without a trailing slash.
     pub(crate) fn target(&self, path: &str) -> Target {
-        path.strip_prefix(&self.path)
-            .map_or(Target::Nowhere, |tail| self.target_below(tail))
+        path.strip_prefix(&self.path).map_or(Target::Nowhere, |tail| self.target_below(tail))
     }
 
     /// Which resource a path below the mount names.
@@ -81,23 +76,15 @@ impl Mount {
     pub(crate) fn resolve(&self, url: &str) -> Result<UploadId, InvalidId> {
         let url = url.split(['?', '#']).next().unwrap_or_default();
         let path = match url.split_once("://") {
-            Some((_, rest)) => rest
-                .find('/')
-                .and_then(|at| rest.get(at..))
-                .ok_or(InvalidId)?,
+            Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).ok_or(InvalidId)?,
             None => url,
         };
         let Some((before, id)) = path.rsplit_once('/') else {
             return path.parse();
         };
-        let public = self
-            .public
-            .split_once("://")
-            .map_or(self.public.as_str(), |(_, rest)| {
-                rest.find('/')
-                    .and_then(|at| rest.get(at..))
-                    .unwrap_or_default()
-            });
+        let public = self.public.split_once("://").map_or(self.public.as_str(), |(_, rest)| {
+            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
+        });
         let inside = before.ends_with(&self.path) || before == public;
         if inside { id.parse() } else { Err(InvalidId) }
     }
@@ -125,22 +112,13 @@ impl Forwarded {
     ) -> Self {
         let believed = |address| trusted.iter().any(|proxy| proxy.covers(address));
         if !believed(peer) {
-            return Self {
-                client: peer,
-                ..Self::default()
-            };
+            return Self { client: peer, ..Self::default() };
         }
         let elements = list(headers, &header::FORWARDED);
         let mut found = if elements.is_empty() {
-            let hops: Vec<_> = list(headers, &names::X_FORWARDED_FOR)
-                .iter()
-                .map(|hop| address(hop))
-                .collect();
-            let back = hops
-                .iter()
-                .rev()
-                .take_while(|hop| hop.is_some() && believed(**hop))
-                .count();
+            let hops: Vec<_> =
+                list(headers, &names::X_FORWARDED_FOR).iter().map(|hop| address(hop)).collect();
+            let back = hops.iter().rev().take_while(|hop| hop.is_some() && believed(**hop)).count();
             let at = |name| {
                 let values = list(headers, name);
                 let index = values.len().saturating_sub(back + 1);
@@ -153,10 +131,7 @@ impl Forwarded {
                 prefix: None,
             }
         } else {
-            let parsed: Vec<_> = elements
-                .iter()
-                .map(|element| Self::element(element))
-                .collect();
+            let parsed: Vec<_> = elements.iter().map(|element| Self::element(element)).collect();
             let far = |f: &&Self| f.client.is_some() && believed(f.client);
             let back = parsed.iter().rev().take_while(far).count();
             let index = parsed.len().saturating_sub(back + 1);
@@ -188,20 +163,11 @@ impl Forwarded {
     /// stays path-absolute.
     fn origin_and_prefix(&self, headers: &HeaderMap) -> String {
         let segment = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-        let prefix = self
-            .prefix
-            .as_deref()
-            .map(|prefix| prefix.trim_end_matches('/'));
+        let prefix = self.prefix.as_deref().map(|prefix| prefix.trim_end_matches('/'));
         let prefix =
             prefix.filter(|p| p.starts_with('/') && !p.starts_with("//") && p.bytes().all(segment));
-        let own = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let host = self
-            .host
-            .as_deref()
-            .or(own)
-            .filter(|host| host.parse::<Authority>().is_ok());
+        let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = self.host.as_deref().or(own).filter(|host| host.parse::<Authority>().is_ok());
         let proto = self.proto.as_deref().map(str::to_ascii_lowercase);
         let proto = proto.filter(|proto| proto == "http" || proto == "https");
         let origin = match (proto, host) {
@@ -214,15 +180,9 @@ impl Forwarded {
 
 /// The items of a comma-separated header, from all its lines.
 fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let lines = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
     let items = lines.flat_map(|line| line.split(',')).map(str::trim);
-    items
-        .filter(|item| !item.is_empty())
-        .map(str::to_owned)
-        .collect()
+    items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 /// An address, perhaps with a port, perhaps in brackets.
@@ -234,8 +194,7 @@ fn address(text: &str) -> Option<IpAddr> {
     if let Some(rest) = text.strip_prefix('[') {
         return rest.split(']').next().and_then(|inner| inner.parse().ok());
     }
-    text.rsplit_once(':')
-        .and_then(|(host, _)| host.parse().ok())
+    text.rsplit_once(':').and_then(|(host, _)| host.parse().ok())
 }
 
 #[cfg(test)]
@@ -255,10 +214,7 @@ mod tests {
     }
 
     fn behind_proxy() -> Policy {
-        Policy {
-            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-            ..Policy::default()
-        }
+        Policy { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Policy::default() }
     }
 
     #[test]
@@ -287,27 +243,12 @@ mod tests {
     fn the_url_is_path_absolute_unless_told_otherwise() {
         let id: UploadId = "abc".parse().unwrap();
         const FORWARDED: &[(&str, &str)] = &[("forwarded", "for=1.2.3.4;proto=https;host=up.test")];
-        type Row = (
-            Policy,
-            &'static str,
-            &'static [(&'static str, &'static str)],
-            &'static str,
-        );
+        type Row = (Policy, &'static str, &'static [(&'static str, &'static str)], &'static str);
         let table: &[Row] = &[
-            (
-                Policy::default(),
-                PROXY,
-                &[("host", "h.test")],
-                "/files/abc",
-            ),
+            (Policy::default(), PROXY, &[("host", "h.test")], "/files/abc"),
             (Policy::default(), PROXY, FORWARDED, "/files/abc"),
             (behind_proxy(), "192.168.0.1", FORWARDED, "/files/abc"),
-            (
-                behind_proxy(),
-                PROXY,
-                FORWARDED,
-                "https://up.test/files/abc",
-            ),
+            (behind_proxy(), PROXY, FORWARDED, "https://up.test/files/abc"),
             (behind_proxy(), PROXY, &[("host", "h.test")], "/files/abc"),
             (
                 behind_proxy(),
@@ -318,19 +259,13 @@ mod tests {
             (
                 behind_proxy(),
                 PROXY,
-                &[
-                    ("x-forwarded-prefix", "/api/"),
-                    ("x-forwarded-host", "h.test"),
-                ],
+                &[("x-forwarded-prefix", "/api/"), ("x-forwarded-host", "h.test")],
                 "/api/files/abc",
             ),
             (
                 behind_proxy(),
                 PROXY,
-                &[
-                    ("x-forwarded-proto", "javascript"),
-                    ("x-forwarded-host", "h.test"),
-                ],
+                &[("x-forwarded-proto", "javascript"), ("x-forwarded-host", "h.test")],
                 "/files/abc",
             ),
             (
@@ -343,27 +278,18 @@ mod tests {
                 behind_proxy(),
                 PROXY,
                 // The client's own lie stands on the left; the trusted proxy wrote the right.
-                &[(
-                    "forwarded",
-                    "proto=http;host=evil.test, for=1.2.3.4;proto=https;host=up.test",
-                )],
+                &[("forwarded", "proto=http;host=evil.test, for=1.2.3.4;proto=https;host=up.test")],
                 "https://up.test/files/abc",
             ),
             (
                 behind_proxy(),
                 PROXY,
                 // The address on the right is a trusted proxy too: it wrote what is left of it.
-                &[(
-                    "forwarded",
-                    "for=1.2.3.4;proto=https;host=up.test, for=10.0.0.2;proto=http",
-                )],
+                &[("forwarded", "for=1.2.3.4;proto=https;host=up.test, for=10.0.0.2;proto=http")],
                 "https://up.test/files/abc",
             ),
             (
-                Policy {
-                    public_url: Some("https://p.test/u/".into()),
-                    ..Policy::default()
-                },
+                Policy { public_url: Some("https://p.test/u/".into()), ..Policy::default() },
                 PROXY,
                 &[],
                 "https://p.test/u/abc",
@@ -384,10 +310,7 @@ mod tests {
 
     #[test]
     fn urls_of_parts_resolve_to_ids_of_this_mount_only() {
-        let policy = Policy {
-            public_url: Some("https://p.test/u".into()),
-            ..Policy::default()
-        };
+        let policy = Policy { public_url: Some("https://p.test/u".into()), ..Policy::default() };
         let mount = mount(&policy, PROXY, &[]);
         for good in [
             "abc",
@@ -397,21 +320,11 @@ mod tests {
             "/u/abc",
             "https://p.test/u/abc",
         ] {
-            assert_eq!(
-                mount.resolve(good).map(String::from).as_deref(),
-                Ok("abc"),
-                "{good}"
-            );
+            assert_eq!(mount.resolve(good).map(String::from).as_deref(), Ok("abc"), "{good}");
         }
-        for bad in [
-            "",
-            "/",
-            "/other/abc",
-            "/files/",
-            "http://h.test",
-            "/files/../abc",
-            "/files/a.b",
-        ] {
+        for bad in
+            ["", "/", "/other/abc", "/files/", "http://h.test", "/files/../abc", "/files/a.b"]
+        {
             assert!(mount.resolve(bad).is_err(), "{bad}");
         }
     }
@@ -426,10 +339,7 @@ mod tests {
         let client = Forwarded::read(&headers, peer, &trusted).client;
         assert_eq!(client, Some("1.2.3.4".parse().unwrap()));
         assert_eq!(Forwarded::read(&headers, peer, &[]).client, peer);
-        assert_eq!(
-            address("\"[2001:db8::1]:80\""),
-            Some("2001:db8::1".parse().unwrap())
-        );
+        assert_eq!(address("\"[2001:db8::1]:80\""), Some("2001:db8::1".parse().unwrap()));
         assert_eq!(address("_hidden"), None);
     }
 }

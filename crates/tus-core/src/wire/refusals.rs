@@ -23,28 +23,13 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             };
         }
         Refusal::UnsupportedVersion => {
-            headers.insert(
-                &names::TUS_VERSION,
-                HeaderValue::from_static(names::VERSION),
-            );
-            (
-                StatusCode::PRECONDITION_FAILED,
-                "unsupported_version",
-                "Tus-Resumable must be 1.0.0.",
-            )
+            headers.insert(&names::TUS_VERSION, HeaderValue::from_static(names::VERSION));
+            (StatusCode::PRECONDITION_FAILED, "unsupported_version", "Tus-Resumable must be 1.0.0.")
         }
-        Refusal::NotFound => (
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "There is no such upload.",
-        ),
+        Refusal::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such upload."),
         Refusal::Gone(reason) => (StatusCode::GONE, "gone", gone(*reason)),
         Refusal::MethodNotAllowed { allow } => {
-            let list = allow
-                .iter()
-                .map(|method| method.as_str())
-                .collect::<Vec<_>>()
-                .join(", ");
+            let list = allow.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
             if let Ok(list) = HeaderValue::from_str(&list) {
                 headers.insert(header::ALLOW, list);
             }
@@ -108,11 +93,9 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             "invalid_part",
             "Upload-Concat names something that is not a partial upload.",
         ),
-        Refusal::FinalIsReadOnly => (
-            StatusCode::FORBIDDEN,
-            "final_is_read_only",
-            "A final upload takes no bytes.",
-        ),
+        Refusal::FinalIsReadOnly => {
+            (StatusCode::FORBIDDEN, "final_is_read_only", "A final upload takes no bytes.")
+        }
         Refusal::UnknownDigest => (
             StatusCode::BAD_REQUEST,
             "unknown_checksum",
@@ -130,11 +113,7 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
         ),
         Refusal::Locked => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            (
-                StatusCode::LOCKED,
-                "locked",
-                "Another request holds this upload.",
-            )
+            (StatusCode::LOCKED, "locked", "Another request holds this upload.")
         }
         Refusal::Preempted => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -171,11 +150,7 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
         }
         Refusal::Draining => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "draining",
-                "The server is stopping; come back.",
-            )
+            (StatusCode::SERVICE_UNAVAILABLE, "draining", "The server is stopping; come back.")
         }
         Refusal::Full => (
             StatusCode::INSUFFICIENT_STORAGE,
@@ -183,21 +158,12 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             "The server has no room for these bytes; what fitted is kept.",
         ),
         Refusal::Unavailable { retry_after } => {
-            headers.insert(
-                header::RETRY_AFTER,
-                HeaderValue::from(retry_after.as_secs().max(1)),
-            );
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "Not now; come back.",
-            )
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now; come back.")
         }
-        Refusal::Internal => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "The server failed; its log says why.",
-        ),
+        Refusal::Internal => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed; its log says why.")
+        }
     };
     text_answer(status, headers, format!("{code}: {text}\n"))
 }
@@ -211,11 +177,7 @@ fn gone(reason: GoneReason) -> &'static str {
 }
 
 fn named(code: &str, what: &str, name: &str) -> Answer {
-    text_answer(
-        StatusCode::BAD_REQUEST,
-        HeaderMap::new(),
-        format!("{code}: {name} {what}.\n"),
-    )
+    text_answer(StatusCode::BAD_REQUEST, HeaderMap::new(), format!("{code}: {name} {what}.\n"))
 }
 
 fn not_offered(extension: Extension) -> Answer {
@@ -227,9 +189,5 @@ fn not_offered(extension: Extension) -> Answer {
 fn text_answer(status: StatusCode, mut headers: HeaderMap, text: String) -> Answer {
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, plain);
-    Answer {
-        status,
-        headers,
-        body: text.into(),
-    }
+    Answer { status, headers, body: text.into() }
 }

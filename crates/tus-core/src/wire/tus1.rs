@@ -10,14 +10,8 @@ use crate::model::{
 };
 
 /// The methods that mean something to us.
-const METHODS: [Method; 6] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PATCH,
-    Method::DELETE,
-    Method::OPTIONS,
-];
+const METHODS: [Method; 6] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// Understands the head of a request.
 pub(crate) fn read(head: &Head<'_>, offer: &Offer) -> Result<Understood, Refusal> {
@@ -40,11 +34,7 @@ pub(crate) fn read(head: &Head<'_>, offer: &Offer) -> Result<Understood, Refusal
         Method::GET => Command::Read(read_read(head)),
         _ => Command::Inspect,
     };
-    Ok(Understood {
-        method,
-        id,
-        command,
-    })
+    Ok(Understood { method, id, command })
 }
 
 /// The method that counts (tus 1.0.0, X-HTTP-Method-Override).
@@ -56,9 +46,7 @@ fn effective_method(head: &Head<'_>, allowed: bool) -> Result<Method, Refusal> {
         Ok(Some(text)) => text,
         Err(_) => return Err(Refusal::InvalidOverride),
     };
-    let known = METHODS
-        .into_iter()
-        .find(|method| method.as_str().eq_ignore_ascii_case(text));
+    let known = METHODS.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text));
     match known {
         Some(method) if method == *head.method => Ok(method),
         Some(method) if allowed && *head.method == Method::POST => Ok(method),
@@ -125,13 +113,7 @@ fn read_create(head: &Head<'_>, offer: &Offer) -> Result<Create, Refusal> {
     if matches!(kind, CreateKind::Final(_)) && content.is_some() {
         return Err(Refusal::FinalIsReadOnly);
     }
-    Ok(Create {
-        length,
-        kind,
-        metadata,
-        concat: concat.map(str::to_owned),
-        content,
-    })
+    Ok(Create { length, kind, metadata, concat: concat.map(str::to_owned), content })
 }
 
 /// The body of a creation (tus 1.0.0, Creation With Upload). Where there is none, its type does
@@ -147,10 +129,7 @@ fn read_create_content(head: &Head<'_>, offer: &Offer) -> Result<Option<Content>
             return Err(Refusal::NotOffered(Extension::CreationWithUpload));
         }
     }
-    Ok(Some(Content {
-        length: head.body.length,
-        digest: read_promise(head, offer)?,
-    }))
+    Ok(Some(Content { length: head.body.length, digest: read_promise(head, offer)? }))
 }
 
 /// The role that `Upload-Concat` gives (tus 1.0.0, Upload-Concat).
@@ -168,13 +147,9 @@ fn read_concat(
     if text == "partial" {
         return Ok(CreateKind::Partial);
     }
-    let urls = text
-        .strip_prefix("final;")
-        .ok_or(Refusal::InvalidHeader("upload-concat"))?;
-    let parts: Result<Vec<_>, _> = urls
-        .split_ascii_whitespace()
-        .map(|url| head.mount.resolve(url))
-        .collect();
+    let urls = text.strip_prefix("final;").ok_or(Refusal::InvalidHeader("upload-concat"))?;
+    let parts: Result<Vec<_>, _> =
+        urls.split_ascii_whitespace().map(|url| head.mount.resolve(url)).collect();
     // A URL that cannot be one of ours names a part that does not exist.
     parts.map(CreateKind::Final).map_err(|_| Refusal::NotFound)
 }
@@ -185,15 +160,8 @@ fn read_append(head: &Head<'_>, offer: &Offer) -> Result<Append, Refusal> {
     let at = fields::single_integer(head.headers, &names::UPLOAD_OFFSET)?
         .ok_or(Refusal::MissingHeader("upload-offset"))?;
     let length = fields::single_integer(head.headers, &names::UPLOAD_LENGTH)?;
-    let content = Content {
-        length: head.body.length,
-        digest: read_promise(head, offer)?,
-    };
-    Ok(Append {
-        at,
-        length,
-        content,
-    })
+    let content = Content { length: head.body.length, digest: read_promise(head, offer)? };
+    Ok(Append { at, length, content })
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -219,9 +187,7 @@ fn read_promise(head: &Head<'_>, offer: &Offer) -> Result<Promise, Refusal> {
     }
     let declared = head.headers.get_all(header::TRAILER).iter().any(|line| {
         let names = line.to_str().unwrap_or_default().split(',').map(str::trim);
-        names
-            .into_iter()
-            .any(|name| name.eq_ignore_ascii_case("upload-checksum"))
+        names.into_iter().any(|name| name.eq_ignore_ascii_case("upload-checksum"))
     });
     if declared {
         offered(Extension::ChecksumTrailer)?;
@@ -237,10 +203,7 @@ pub(crate) fn read_trailers(trailers: &HeaderMap) -> Result<Option<Digest>, Refu
 }
 
 fn read_read(head: &Head<'_>) -> Read {
-    let range = head
-        .headers
-        .get(header::RANGE)
-        .and_then(|value| value.to_str().ok());
+    let range = head.headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     Read {
         range: range.and_then(fields::range),
         if_range: head.headers.get(header::IF_RANGE).cloned(),
@@ -252,12 +215,7 @@ fn read_read(head: &Head<'_>) -> Read {
 pub(crate) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
     let mut answer = match outcome {
         Ok(Outcome::Discovered(discovery)) => discovered(&discovery),
-        Ok(Outcome::Created {
-            location,
-            offset,
-            expires_at,
-            reply,
-        }) => {
+        Ok(Outcome::Created { location, offset, expires_at, reply }) => {
             let mut answer = replied(StatusCode::CREATED, reply);
             insert(&mut answer.headers, &header::LOCATION, location);
             if let Some(offset) = offset {
@@ -267,11 +225,7 @@ pub(crate) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
             answer
         }
         Ok(Outcome::Inspected(view)) => inspected(view),
-        Ok(Outcome::Appended {
-            offset,
-            expires_at,
-            reply,
-        }) => {
+        Ok(Outcome::Appended { offset, expires_at, reply }) => {
             let mut answer = replied(StatusCode::NO_CONTENT, reply);
             answer.headers.insert(&names::UPLOAD_OFFSET, offset.into());
             add_expiry(&mut answer.headers, expires_at);
@@ -287,14 +241,8 @@ pub(crate) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
         Err(refusal) => refusals::answer(&refusal),
     };
     let headers = &mut answer.headers;
-    headers.insert(
-        &names::TUS_RESUMABLE,
-        HeaderValue::from_static(names::VERSION),
-    );
-    headers.insert(
-        &names::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(&names::TUS_RESUMABLE, HeaderValue::from_static(names::VERSION));
+    headers.insert(&names::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !headers.contains_key(header::CACHE_CONTROL) {
         let no_store = HeaderValue::from_static(names::CACHE_CONTROL_NO_STORE);
         headers.insert(header::CACHE_CONTROL, no_store);
@@ -321,16 +269,8 @@ pub(super) fn extension_name(extension: Extension) -> &'static str {
 fn discovered(discovery: &Discovery) -> Answer {
     let mut answer = empty(StatusCode::NO_CONTENT);
     let headers = &mut answer.headers;
-    headers.insert(
-        &names::TUS_VERSION,
-        HeaderValue::from_static(names::VERSION),
-    );
-    let extensions: Vec<_> = discovery
-        .extensions
-        .iter()
-        .copied()
-        .map(extension_name)
-        .collect();
+    headers.insert(&names::TUS_VERSION, HeaderValue::from_static(names::VERSION));
+    let extensions: Vec<_> = discovery.extensions.iter().copied().map(extension_name).collect();
     if !extensions.is_empty() {
         insert(headers, &names::TUS_EXTENSION, extensions.join(","));
     }
@@ -339,11 +279,7 @@ fn discovered(discovery: &Discovery) -> Answer {
     }
     let algorithms: Vec<_> = discovery.algorithms.iter().map(|a| a.as_str()).collect();
     if !algorithms.is_empty() {
-        insert(
-            headers,
-            &names::TUS_CHECKSUM_ALGORITHM,
-            algorithms.join(","),
-        );
+        insert(headers, &names::TUS_CHECKSUM_ALGORITHM, algorithms.join(","));
     }
     answer
 }
@@ -377,11 +313,7 @@ fn inspected(view: UploadView) -> Answer {
 }
 
 fn download(view: &ReadView) -> Answer {
-    let status = if view.partial {
-        StatusCode::PARTIAL_CONTENT
-    } else {
-        StatusCode::OK
-    };
+    let status = if view.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let mut answer = empty(status);
     let headers = &mut answer.headers;
     let length = view.range.end.saturating_sub(view.range.start);
@@ -401,19 +333,12 @@ fn download(view: &ReadView) -> Answer {
     let sandbox = HeaderValue::from_static("sandbox; default-src 'none'");
     headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
     // Private and revalidated: who may read is asked each time, and the bytes can be terminated.
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, no-cache"),
-    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     answer
 }
 
 fn empty(status: StatusCode) -> Answer {
-    Answer {
-        status,
-        headers: HeaderMap::new(),
-        body: Bytes::new(),
-    }
+    Answer { status, headers: HeaderMap::new(), body: Bytes::new() }
 }
 
 /// The protocol's answer with what the application adds to it.
@@ -424,10 +349,7 @@ fn replied(status: StatusCode, reply: Option<Reply>) -> Answer {
     let with_body = status == StatusCode::NO_CONTENT && !reply.body.is_empty();
     let own = if with_body { StatusCode::OK } else { status };
     Answer {
-        status: reply
-            .status
-            .filter(|status| status.is_success())
-            .unwrap_or(own),
+        status: reply.status.filter(|status| status.is_success()).unwrap_or(own),
         headers: reply.headers,
         body: reply.body,
     }

@@ -45,6 +45,10 @@ async fn suite<S: ChunkStore>(make: &impl AsyncFn() -> S, blocking: Blocking) {
     }
     run! {
         objects::a_new_object_is_empty: promise::CREATE,
+        writing::synced_bytes_are_stored: promise::SYNC,
+        writing::a_sync_of_nothing_returns_the_length: promise::SYNC,
+        writing::pieces_of_any_size_are_stored_in_order: promise::WRITE,
+        reading::ranges_give_their_bytes: promise::READ,
         objects::what_is_not_there_is_not_found: promise::STAT_MISSING,
         objects::a_taken_id_is_refused_and_its_bytes_kept: promise::CREATE_TAKEN,
         objects::of_many_creations_at_once_one_succeeds: promise::CREATE_TAKEN,
@@ -52,9 +56,6 @@ async fn suite<S: ChunkStore>(make: &impl AsyncFn() -> S, blocking: Blocking) {
         objects::removal_can_be_repeated: promise::REMOVE,
         objects::many_uploads_at_once_do_not_mix: promise::MORE,
         objects::the_last_write_is_dated: promise::MODIFIED,
-        writing::synced_bytes_are_stored: promise::SYNC,
-        writing::a_sync_of_nothing_returns_the_length: promise::SYNC,
-        writing::pieces_of_any_size_are_stored_in_order: promise::WRITE,
         writing::the_stored_length_only_grows: promise::STAT,
         writing::writers_follow_one_another: promise::OPEN,
         writing::a_wrong_offset_conflicts_and_changes_nothing: promise::OPEN,
@@ -64,7 +65,6 @@ async fn suite<S: ChunkStore>(make: &impl AsyncFn() -> S, blocking: Blocking) {
         writing::the_same_bytes_again_change_nothing: promise::POSITIONAL,
         writing::a_cut_object_goes_on_from_there: promise::TRUNCATE,
         writing::a_shorter_object_is_not_stretched: promise::TRUNCATE,
-        reading::ranges_give_their_bytes: promise::READ,
         reading::a_removed_object_is_not_found: promise::READ_MISSING,
         reading::a_store_that_cannot_read_says_so: promise::OPTIONAL,
         whole::finished_bytes_are_whole: promise::FINISH,
@@ -89,17 +89,13 @@ struct Rig<S> {
 
 impl<S> Clone for Rig<S> {
     fn clone(&self) -> Self {
-        Self {
-            store: self.store.clone(),
-            ..*self
-        }
+        Self { store: self.store.clone(), ..*self }
     }
 }
 
 impl<S: ChunkStore> Rig<S> {
     async fn create(&self, id: &UploadId) -> Locator {
-        self.case
-            .done(self.store.create(&NewObject::new(id)).await, "create")
+        self.case.done(self.store.create(&NewObject::new(id)).await, "create")
     }
 
     async fn stat(&self, at: &Locator) -> Stored {
@@ -115,16 +111,12 @@ impl<S: ChunkStore> Rig<S> {
     }
 
     async fn open(&self, at: &Locator, offset: u64) -> Box<dyn ChunkWriter> {
-        self.case.done(
-            self.try_open(at, offset).await,
-            format_args!("open at {offset}"),
-        )
+        self.case.done(self.try_open(at, offset).await, format_args!("open at {offset}"))
     }
 
     async fn write(&self, writer: &mut dyn ChunkWriter, chunk: &[u8]) {
         let written = writer.write(Bytes::copy_from_slice(chunk)).await;
-        self.case
-            .done(written, format_args!("write of {} bytes", chunk.len()));
+        self.case.done(written, format_args!("write of {} bytes", chunk.len()));
     }
 
     /// Adds bytes at the stored length, and makes them durable.
@@ -133,11 +125,7 @@ impl<S: ChunkStore> Rig<S> {
         let mut writer = self.open(at, offset).await;
         self.write(&mut *writer, chunk).await;
         let length = self.case.done(writer.sync().await, "sync");
-        self.case.same(
-            length,
-            offset + chunk.len() as u64,
-            "the length that sync returns",
-        );
+        self.case.same(length, offset + chunk.len() as u64, "the length that sync returns");
     }
 
     /// A new object with these bytes.
@@ -164,15 +152,8 @@ impl<S: ChunkStore> Rig<S> {
     /// The object holds exactly these bytes, durably.
     async fn holds(&self, at: &Locator, bytes: &[u8], when: &str) {
         let stored = self.stat(at).await;
-        self.case.same(
-            stored.length,
-            bytes.len() as u64,
-            format_args!("the length {when}"),
-        );
-        self.case.holds(
-            stored.synced,
-            format_args!("stat says that bytes are unsynced {when}"),
-        );
+        self.case.same(stored.length, bytes.len() as u64, format_args!("the length {when}"));
+        self.case.holds(stored.synced, format_args!("stat says that bytes are unsynced {when}"));
         self.shows(at, bytes, when).await;
     }
 
@@ -185,11 +166,7 @@ impl<S: ChunkStore> Rig<S> {
 
     fn same_bytes(&self, got: &[u8], want: &[u8], when: &str) {
         if got != want {
-            let same = got
-                .iter()
-                .zip(want)
-                .take_while(|(one, other)| one == other)
-                .count();
+            let same = got.iter().zip(want).take_while(|(one, other)| one == other).count();
             self.case.fail(format_args!(
                 "read gives {} bytes {when} and should give {}; they differ from byte {same} on",
                 got.len(),

@@ -9,47 +9,23 @@ use crate::{
 
 pub(super) async fn a_new_object_is_empty(rig: Rig<impl ChunkStore>) {
     let at = rig.create(&id("a")).await;
-    rig.case
-        .same(rig.stat(&at).await.length, 0, "the length of a new object");
+    rig.case.same(rig.stat(&at).await.length, 0, "the length of a new object");
     rig.shows(&at, &[], "of a new object").await;
     let declared = id("declared");
-    let new = NewObject {
-        length: Some(1 << 20),
-        ..NewObject::new(&declared)
-    };
-    let at = rig
-        .case
-        .done(rig.store.create(&new).await, "create with a length");
-    rig.case.same(
-        rig.stat(&at).await.length,
-        0,
-        "the length of a new object, declared as 1 MiB",
-    );
-    rig.append(&at, b"x").await;
-    rig.holds(&at, b"x", "of an object declared as 1 MiB").await;
+    let new = NewObject { length: Some(1 << 20), ..NewObject::new(&declared) };
+    let at = rig.case.done(rig.store.create(&new).await, "create with a length");
+    rig.case.same(rig.stat(&at).await.length, 0, "the length of a new object, declared as 1 MiB");
+    rig.shows(&at, &[], "of a new object, declared as 1 MiB").await;
 }
 
 pub(super) async fn what_is_not_there_is_not_found(rig: Rig<impl ChunkStore>) {
     let at = rig.create(&id("a")).await;
     rig.case.done(rig.store.remove(&at).await, "remove");
     let missing = StoreErrorKind::NotFound;
-    rig.case.fails(
-        rig.store.stat(&at).await,
-        missing,
-        "stat of what is removed",
-    );
-    rig.case.fails(
-        rig.try_open(&at, 0).await,
-        missing,
-        "open of what is removed",
-    );
-    rig.case.fails(
-        rig.store.truncate(&at, 0).await,
-        missing,
-        "truncate of what is removed",
-    );
-    rig.case
-        .fails(rig.store.stat(&at).await, missing, "stat after all that");
+    rig.case.fails(rig.store.stat(&at).await, missing, "stat of what is removed");
+    rig.case.fails(rig.try_open(&at, 0).await, missing, "open of what is removed");
+    rig.case.fails(rig.store.truncate(&at, 0).await, missing, "truncate of what is removed");
+    rig.case.fails(rig.store.stat(&at).await, missing, "stat after all that");
 }
 
 pub(super) async fn a_taken_id_is_refused_and_its_bytes_kept(rig: Rig<impl ChunkStore>) {
@@ -58,11 +34,7 @@ pub(super) async fn a_taken_id_is_refused_and_its_bytes_kept(rig: Rig<impl Chunk
     for chunk in [&b""[..], b"first"] {
         rig.append(&at, chunk).await;
         let again = rig.store.create(&NewObject::new(&taken)).await;
-        rig.case.fails(
-            again,
-            StoreErrorKind::AlreadyExists,
-            "create of an id that is taken",
-        );
+        rig.case.fails(again, StoreErrorKind::AlreadyExists, "create of an id that is taken");
         rig.holds(&at, chunk, "after a refused creation").await;
     }
 }
@@ -78,13 +50,10 @@ pub(super) async fn of_many_creations_at_once_one_succeeds(rig: Rig<impl ChunkSt
         for result in rig.case.join_all(racers.collect()).await {
             match result {
                 Ok(at) => winners.push(at),
-                lost => rig
-                    .case
-                    .fails(lost, StoreErrorKind::AlreadyExists, "a lost creation"),
+                lost => rig.case.fails(lost, StoreErrorKind::AlreadyExists, "a lost creation"),
             }
         }
-        rig.case
-            .same(winners.len(), 1, "the number of creations that succeeded");
+        rig.case.same(winners.len(), 1, "the number of creations that succeeded");
         for at in winners {
             rig.append(&at, b"mine").await;
             rig.holds(&at, b"mine", "of what was created").await;
@@ -94,20 +63,7 @@ pub(super) async fn of_many_creations_at_once_one_succeeds(rig: Rig<impl ChunkSt
 
 pub(super) async fn objects_that_look_alike_do_not_mix(rig: Rig<impl ChunkStore>) {
     let longest = "x".repeat(UploadId::MAX_LEN);
-    let ids = [
-        "a",
-        "A",
-        "aa",
-        "a-",
-        "a_",
-        "-a",
-        "_",
-        "-",
-        "0",
-        "00",
-        &longest,
-        &longest[1..],
-    ];
+    let ids = ["a", "A", "aa", "a-", "a_", "-a", "_", "-", "0", "00", &longest, &longest[1..]];
     let mut objects = Vec::new();
     for (seed, text) in (0..).zip(ids) {
         let at = rig.create(&id(text)).await;
@@ -128,12 +84,7 @@ pub(super) async fn objects_that_look_alike_do_not_mix(rig: Rig<impl ChunkStore>
     }
     for pair in objects.chunks_exact(2) {
         let (text, at, bytes) = &pair[1];
-        rig.holds(
-            at,
-            bytes,
-            &format!("of {text:?}, after others were removed"),
-        )
-        .await;
+        rig.holds(at, bytes, &format!("of {text:?}, after others were removed")).await;
     }
 }
 
@@ -142,18 +93,10 @@ pub(super) async fn removal_can_be_repeated(rig: Rig<impl ChunkStore>) {
     let at = rig.holding(&id("a"), &old).await;
     for _ in 0..2 {
         rig.case.done(rig.store.remove(&at).await, "remove");
-        rig.case.fails(
-            rig.store.stat(&at).await,
-            StoreErrorKind::NotFound,
-            "stat after remove",
-        );
+        rig.case.fails(rig.store.stat(&at).await, StoreErrorKind::NotFound, "stat after remove");
     }
     let at = rig.create(&id("a")).await;
-    rig.case.same(
-        rig.stat(&at).await.length,
-        0,
-        "the length of what was created again",
-    );
+    rig.case.same(rig.stat(&at).await.length, 0, "the length of what was created again");
     rig.append(&at, b"new").await;
     rig.holds(&at, b"new", "of what was created again").await;
 }
@@ -189,14 +132,8 @@ pub(super) async fn the_last_write_is_dated(rig: Rig<impl ChunkStore>) {
         rig.append(&at, b"more").await;
         let (modified, now) = (rig.stat(&at).await.modified, Timestamp::now());
         let off = modified.since(now).max(now.since(modified));
-        rig.case.holds(
-            off < TOLERANCE,
-            format_args!("write {n} is dated {off:?} off our clock"),
-        );
-        rig.case.holds(
-            modified >= last,
-            format_args!("write {n} is dated before the one before"),
-        );
+        rig.case.holds(off < TOLERANCE, format_args!("write {n} is dated {off:?} off our clock"));
+        rig.case.holds(modified >= last, format_args!("write {n} is dated before the one before"));
         last = modified;
     }
 }

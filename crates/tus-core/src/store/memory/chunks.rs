@@ -28,9 +28,7 @@ pub(super) struct Objects(HashMap<Locator, Arc<Mutex<Object>>>);
 
 impl fmt::Debug for Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Objects")
-            .field("count", &self.0.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Objects").field("count", &self.0.len()).finish_non_exhaustive()
     }
 }
 
@@ -41,10 +39,7 @@ struct Object {
 
 impl Object {
     fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            modified: Timestamp::now(),
-        }
+        Self { bytes: Vec::new(), modified: Timestamp::now() }
     }
 
     fn length(&self) -> u64 {
@@ -53,14 +48,8 @@ impl Object {
 
     /// The bytes of a range, as far as they exist.
     fn slice(&self, range: Range<u64>) -> &[u8] {
-        let clip = |at: u64| {
-            usize::try_from(at)
-                .unwrap_or(usize::MAX)
-                .min(self.bytes.len())
-        };
-        self.bytes
-            .get(clip(range.start)..clip(range.end))
-            .unwrap_or_default()
+        let clip = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.bytes.len());
+        self.bytes.get(clip(range.start)..clip(range.end)).unwrap_or_default()
     }
 
     /// Writes over what is there from `offset` on and adds the rest; never leaves a gap.
@@ -109,11 +98,7 @@ impl ChunkStore for MemoryStore {
     async fn stat(&self, at: &Locator) -> Result<Stored, StoreError> {
         let object = self.object(at)?;
         let object = lock(&object);
-        Ok(Stored {
-            length: object.length(),
-            synced: true,
-            modified: object.modified,
-        })
+        Ok(Stored { length: object.length(), synced: true, modified: object.modified })
     }
 
     async fn open(
@@ -133,9 +118,7 @@ impl ChunkStore for MemoryStore {
 
     async fn truncate(&self, at: &Locator, length: u64) -> Result<(), StoreError> {
         let object = self.object(at)?;
-        lock(&object)
-            .bytes
-            .truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        lock(&object).bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         Ok(())
     }
 
@@ -160,10 +143,7 @@ impl ChunkStore for MemoryStore {
         at: &Locator,
         range: Range<u64>,
     ) -> Result<Box<dyn ChunkReader>, StoreError> {
-        Ok(Box::new(Reader {
-            object: self.object(at)?,
-            rest: range,
-        }))
+        Ok(Box::new(Reader { object: self.object(at)?, rest: range }))
     }
 
     async fn remove(&self, at: &Locator) -> Result<(), StoreError> {
@@ -187,9 +167,7 @@ struct Writer {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer")
-            .field("offset", &self.offset)
-            .finish_non_exhaustive()
+        f.debug_struct("Writer").field("offset", &self.offset).finish_non_exhaustive()
     }
 }
 
@@ -213,9 +191,7 @@ struct Reader {
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader")
-            .field("rest", &self.rest)
-            .finish_non_exhaustive()
+        f.debug_struct("Reader").field("rest", &self.rest).finish_non_exhaustive()
     }
 }
 

@@ -37,9 +37,7 @@ impl MemoryLocker {
 impl fmt::Debug for MemoryLocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let held = lock(&self.lanes).by_id.len();
-        f.debug_struct("MemoryLocker")
-            .field("held", &held)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryLocker").field("held", &held).finish_non_exhaustive()
     }
 }
 
@@ -58,10 +56,7 @@ impl Default for Lanes {
     /// Begins at the time of day, so that numbers go on growing when a process takes over from
     /// one that died: in steps of a millisecond over 2^20, more than can be granted in one.
     fn default() -> Self {
-        Self {
-            by_id: HashMap::new(),
-            last: Timestamp::now().as_millis() << 20,
-        }
+        Self { by_id: HashMap::new(), last: Timestamp::now().as_millis() << 20 }
     }
 }
 
@@ -92,10 +87,7 @@ impl Lanes {
         };
         match self.by_id.entry(id.clone()) {
             hash_map::Entry::Vacant(free) => {
-                free.insert(Lane {
-                    holder: turn.clone(),
-                    waiting: BTreeMap::new(),
-                });
+                free.insert(Lane { holder: turn.clone(), waiting: BTreeMap::new() });
                 (turn, None)
             }
             hash_map::Entry::Occupied(held) => {
@@ -104,12 +96,6 @@ impl Lanes {
                 (turn, Some(lane.holder.clone()))
             }
         }
-    }
-
-    pub(super) fn holds(&self, id: &UploadId, turn: &Turn) -> bool {
-        self.by_id
-            .get(id)
-            .is_some_and(|lane| lane.holder.number == turn.number)
     }
 
     /// Gives a place up, held or waited for: who holds the upload next, and whether somebody who
@@ -179,11 +165,7 @@ impl fmt::Debug for Place {
 impl Locker for MemoryLocker {
     async fn acquire(&self, id: &UploadId, how: Acquire) -> Result<Box<dyn Lease>, StoreError> {
         let (turn, holder) = lock(&self.lanes).enter(id, how.preempt);
-        let place = Place {
-            lanes: self.lanes.clone(),
-            id: id.clone(),
-            turn,
-        };
+        let place = Place { lanes: self.lanes.clone(), id: id.clone(), turn };
         let Some(holder) = holder else {
             return Ok(Box::new(place));
         };
@@ -191,15 +173,12 @@ impl Locker for MemoryLocker {
             holder.wanted.cancel();
         }
         if how.wait > Duration::ZERO {
-            let granted = tokio::time::timeout(how.wait, place.turn.granted.notified()).await;
-            if granted.is_ok() || lock(&self.lanes).holds(id, &place.turn) {
+            let granted = tokio::time::timeout(how.wait, place.turn.granted.notified());
+            if granted.await.is_ok() {
                 return Ok(Box::new(place));
             }
         }
-        let text = format!(
-            "upload {id} is held, and was not let go within {:?}",
-            how.wait
-        );
+        let text = format!("upload {id} is held, and was not let go within {:?}", how.wait);
         Err(StoreError::new(StoreErrorKind::Conflict, text))
     }
 }

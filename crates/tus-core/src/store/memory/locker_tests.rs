@@ -19,22 +19,10 @@ use crate::{
     store::{Acquire, Lease, Locker, StoreError, StoreErrorKind},
 };
 
-const WAIT: Acquire = Acquire {
-    wait: Duration::from_secs(5),
-    preempt: false,
-};
-const PREEMPT: Acquire = Acquire {
-    preempt: true,
-    ..WAIT
-};
-const ONCE: Acquire = Acquire {
-    wait: Duration::ZERO,
-    preempt: false,
-};
-const ASK_ONCE: Acquire = Acquire {
-    preempt: true,
-    ..ONCE
-};
+const WAIT: Acquire = Acquire { wait: Duration::from_secs(5), preempt: false };
+const PREEMPT: Acquire = Acquire { preempt: true, ..WAIT };
+const ONCE: Acquire = Acquire { wait: Duration::ZERO, preempt: false };
+const ASK_ONCE: Acquire = Acquire { preempt: true, ..ONCE };
 
 fn id(text: &str) -> UploadId {
     text.parse().unwrap()
@@ -48,10 +36,7 @@ async fn a_wait_ends_when_its_time_is_up_and_not_before() {
     let refused = locker.acquire(&id, WAIT).await.unwrap_err();
     assert_eq!(began.elapsed().as_secs(), 5);
     assert_eq!(refused.kind(), StoreErrorKind::Conflict);
-    assert!(
-        refused.to_string().contains("upload a is held"),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains("upload a is held"), "{refused}");
     drop(lease);
     assert_eq!(locker.lanes().len(), 0);
 }
@@ -62,13 +47,7 @@ async fn a_wait_of_zero_needs_no_clock_and_asks_the_holder_if_told_to() {
     let lease = locker.acquire(&id, ONCE).await.unwrap();
     assert!(locker.acquire(&id, ONCE).now_or_never().unwrap().is_err());
     assert!(lease.preempted().now_or_never().is_none());
-    assert!(
-        locker
-            .acquire(&id, ASK_ONCE)
-            .now_or_never()
-            .unwrap()
-            .is_err()
-    );
+    assert!(locker.acquire(&id, ASK_ONCE).now_or_never().unwrap().is_err());
     assert!(lease.preempted().now_or_never().is_some());
 }
 
@@ -76,12 +55,11 @@ async fn a_wait_of_zero_needs_no_clock_and_asks_the_holder_if_told_to() {
 async fn a_wait_without_end_is_a_wait() {
     let (locker, id) = (MemoryLocker::new(), id("a"));
     let lease = locker.acquire(&id, WAIT).await.unwrap();
-    let forever = Acquire {
-        wait: Duration::MAX,
-        preempt: false,
-    };
-    let (next, ()) = tokio::join!(locker.acquire(&id, forever), lease.release());
-    assert!(next.is_ok());
+    let forever = Acquire { wait: Duration::MAX, preempt: false };
+    let mut next = locker.acquire(&id, forever);
+    assert!(futures_util::poll!(&mut next).is_pending());
+    lease.release().await;
+    assert!(next.now_or_never().unwrap().is_ok());
 }
 
 #[tokio::test]
@@ -105,10 +83,7 @@ async fn waiters_are_served_in_the_order_of_asking() {
 async fn uploads_that_nobody_holds_take_no_memory() {
     let locker = MemoryLocker::new();
     for n in 0..1_000 {
-        let lease = locker
-            .acquire(&id(&format!("upload-{n}")), WAIT)
-            .await
-            .unwrap();
+        let lease = locker.acquire(&id(&format!("upload-{n}")), WAIT).await.unwrap();
         assert_eq!(locker.lanes().len(), 1);
         drop(lease);
     }
@@ -118,19 +93,11 @@ async fn uploads_that_nobody_holds_take_no_memory() {
 #[tokio::test]
 async fn numbers_go_on_growing_in_a_locker_that_takes_over() {
     let id = id("a");
-    let before = MemoryLocker::new()
-        .acquire(&id, WAIT)
-        .await
-        .unwrap()
-        .fence();
+    let before = MemoryLocker::new().acquire(&id, WAIT).await.unwrap().fence();
     while Lanes::default().last() <= before {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let after = MemoryLocker::new()
-        .acquire(&id, WAIT)
-        .await
-        .unwrap()
-        .fence();
+    let after = MemoryLocker::new().acquire(&id, WAIT).await.unwrap().fence();
     assert!(after > before);
 }
 
@@ -203,10 +170,7 @@ impl<'a> Model<'a> {
     }
 
     fn actor(&mut self, number: usize) -> &mut Actor<'a> {
-        self.actors
-            .iter_mut()
-            .find(|actor| actor.number == number)
-            .unwrap()
+        self.actors.iter_mut().find(|actor| actor.number == number).unwrap()
     }
 
     /// Takes an actor out, wherever it stands; the next one may then go on.
@@ -227,9 +191,7 @@ impl<'a> Model<'a> {
     }
 
     fn poll(&mut self, at: usize) {
-        let Actor {
-            number, id, how, ..
-        } = self.actors[at];
+        let Actor { number, id, how, .. } = self.actors[at];
         let first = self.first(id);
         let enters = matches!(self.actors[at].stage, Stage::Fresh(_));
         if let (true, true, Some(holder)) = (enters, how.preempt, first) {
@@ -250,20 +212,14 @@ impl<'a> Model<'a> {
         match polled {
             Poll::Ready(Ok(lease)) => {
                 assert!(mine, "granted out of turn");
-                assert!(
-                    lease.fence() > self.last_fence[id],
-                    "a number that does not grow"
-                );
+                assert!(lease.fence() > self.last_fence[id], "a number that does not grow");
                 self.last_fence[id] = lease.fence();
                 actor.stage = Stage::Held(lease);
             }
             Poll::Ready(Err(error)) => {
                 assert_eq!(error.kind(), StoreErrorKind::Conflict);
                 assert!(!mine, "refused in its turn");
-                assert!(
-                    actor.expired || how.wait.is_zero(),
-                    "refused before its time"
-                );
+                assert!(actor.expired || how.wait.is_zero(), "refused before its time");
                 self.leave(at);
             }
             Poll::Pending => {
@@ -332,9 +288,7 @@ fn explore(steps: Vec<Step>) {
             Step::Drop(n) => drop(model.leave(n % count)),
             Step::Release(n) => {
                 if matches!(model.actors[n % count].stage, Stage::Held(_)) {
-                    let Stage::Held(lease) = model.leave(n % count).stage else {
-                        unreachable!()
-                    };
+                    let Stage::Held(lease) = model.leave(n % count).stage else { unreachable!() };
                     lease.release().now_or_never().unwrap();
                 }
             }
@@ -342,21 +296,13 @@ fn explore(steps: Vec<Step>) {
         model.check(&locker);
     }
     model.actors.clear();
-    assert_eq!(
-        locker.lanes().len(),
-        0,
-        "something is still held when all have left"
-    );
+    assert_eq!(locker.lanes().len(), 0, "something is still held when all have left");
 }
 
 /// More with `PROPTEST_CASES`.
 fn config() -> ProptestConfig {
     let config = ProptestConfig::default();
-    ProptestConfig {
-        cases: config.cases.max(4_096),
-        failure_persistence: None,
-        ..config
-    }
+    ProptestConfig { cases: config.cases.max(4_096), failure_persistence: None, ..config }
 }
 
 proptest! {

@@ -33,15 +33,8 @@ impl Records {
     fn next_row(&mut self, upload: &Upload, encoded: Vec<u8>) -> Row {
         self.changes += 1;
         let due_at = upload.due_at();
-        self.due.extend(due_at.map(|at| Due {
-            at,
-            id: upload.id.clone(),
-        }));
-        Row {
-            encoded,
-            revision: Revision(self.changes),
-            due_at,
-        }
+        self.due.extend(due_at.map(|at| Due { at, id: upload.id.clone() }));
+        Row { encoded, revision: Revision(self.changes), due_at }
     }
 
     fn forget_due(&mut self, id: &UploadId, due_at: Option<Timestamp>) {
@@ -53,17 +46,12 @@ impl Records {
 
 impl fmt::Debug for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Records")
-            .field("count", &self.by_id.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Records").field("count", &self.by_id.len()).finish_non_exhaustive()
     }
 }
 
 fn no_such_record(id: &UploadId) -> StoreError {
-    StoreError::new(
-        StoreErrorKind::NotFound,
-        format!("no record of upload {id}"),
-    )
+    StoreError::new(StoreErrorKind::NotFound, format!("no record of upload {id}"))
 }
 
 #[async_trait]
@@ -93,10 +81,7 @@ impl MetaStore for MemoryStore {
     async fn update(&self, upload: &Upload, expected: Revision) -> Result<Revision, StoreError> {
         let encoded = record::encode(upload)?;
         let mut records = lock(&self.records);
-        let row = records
-            .by_id
-            .get(&upload.id)
-            .ok_or_else(|| no_such_record(&upload.id))?;
+        let row = records.by_id.get(&upload.id).ok_or_else(|| no_such_record(&upload.id))?;
         if row.revision != expected {
             let text = format!("upload {} is at another revision", upload.id);
             return Err(StoreError::new(StoreErrorKind::Conflict, text));
@@ -126,10 +111,6 @@ impl MetaStore for MemoryStore {
         let records = lock(&self.records);
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = records.due.range::<Due, _>((from, Bound::Unbounded));
-        Ok(rest
-            .take_while(|due| due.at <= now)
-            .take(limit)
-            .cloned()
-            .collect())
+        Ok(rest.take_while(|due| due.at <= now).take(limit).cloned().collect())
     }
 }

@@ -7,7 +7,7 @@ use tus_core::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum MetaFlaw {
+pub(crate) enum MetaFlaw {
     CreateIsSave,
     ChecksBeforeItCreates,
     IdsIgnoreCase,
@@ -25,60 +25,38 @@ pub enum MetaFlaw {
     DueIgnoresNow,
     DueIgnoresTheLimit,
     DueIgnoresWhereItWas,
-    DueKnowsTheFirstDateOnly,
+    DueKeepsFormerDates,
 }
 
 impl MetaFlaw {
-    pub const ALL: [(Self, &str); 18] = [
-        (
-            Self::CreateIsSave,
-            "a_taken_id_is_refused_and_its_record_kept",
-        ),
-        (
-            Self::ChecksBeforeItCreates,
-            "of_many_creations_at_once_one_succeeds",
-        ),
+    pub(crate) const ALL: [(Self, &str); 18] = [
+        (Self::CreateIsSave, "a_taken_id_is_refused_and_its_record_kept"),
+        (Self::ChecksBeforeItCreates, "of_many_creations_at_once_one_succeeds"),
         (Self::IdsIgnoreCase, "ids_that_look_alike_are_not_one"),
         (Self::LoadsAnything, "an_unknown_id_is_not_found"),
-        (
-            Self::UpdateIgnoresTheRevision,
-            "a_stale_update_conflicts_and_changes_nothing",
-        ),
-        (
-            Self::ChecksBeforeItUpdates,
-            "of_many_updates_of_one_revision_one_succeeds",
-        ),
+        (Self::UpdateIgnoresTheRevision, "a_stale_update_conflicts_and_changes_nothing"),
+        (Self::ChecksBeforeItUpdates, "of_many_updates_of_one_revision_one_succeeds"),
         (Self::UpdateCreates, "a_removed_record_is_not_updated"),
         (Self::UpdateForgets, "an_update_replaces_the_record"),
         (Self::RemoveWantsARecord, "removal_can_be_repeated"),
         (Self::RemoveKeeps, "a_removed_record_is_not_updated"),
         (Self::TidiesMetadata, "every_field_survives"),
         (Self::LosesReplies, "every_field_survives"),
-        (
-            Self::SmallRecordsOnly,
-            "a_record_of_the_largest_size_survives",
-        ),
+        (Self::SmallRecordsOnly, "a_record_of_the_largest_size_survives"),
         (Self::NewestFirst, "what_is_due_comes_oldest_first"),
         (Self::DueIgnoresNow, "what_is_due_comes_oldest_first"),
         (Self::DueIgnoresTheLimit, "what_is_due_comes_oldest_first"),
         (Self::DueIgnoresWhereItWas, "what_is_due_comes_oldest_first"),
-        (
-            Self::DueKnowsTheFirstDateOnly,
-            "changed_and_removed_records_are_due_no_more",
-        ),
+        (Self::DueKeepsFormerDates, "changed_and_removed_records_are_due_no_more"),
     ];
 
-    pub fn store(self) -> BrokenMeta {
-        BrokenMeta {
-            within: MemoryStore::new(),
-            first: MemoryStore::new(),
-            flaw: self,
-        }
+    pub(crate) fn store(self) -> BrokenMeta {
+        BrokenMeta { within: MemoryStore::new(), first: MemoryStore::new(), flaw: self }
     }
 }
 
 #[derive(Debug)]
-pub struct BrokenMeta {
+pub(crate) struct BrokenMeta {
     within: MemoryStore,
     /// Every record as it was created.
     first: MemoryStore,
@@ -99,10 +77,7 @@ impl BrokenMeta {
         let mut upload = upload.clone();
         match self.flaw {
             MetaFlaw::TidiesMetadata => {
-                let pairs = upload
-                    .metadata
-                    .iter()
-                    .map(|(k, v)| (k.to_owned(), v.to_vec()));
+                let pairs = upload.metadata.iter().map(|(k, v)| (k.to_owned(), v.to_vec()));
                 upload.metadata = Metadata::from_pairs(pairs).unwrap();
             }
             MetaFlaw::LosesReplies => {
@@ -127,13 +102,10 @@ impl MetaStore for BrokenMeta {
             return Err(StoreError::new(StoreErrorKind::Other, "too large"));
         }
         self.first.remove(&upload.id).await?;
-        self.first
-            .create(upload)
-            .await
-            .or_else(|error| match error.kind() {
-                StoreErrorKind::AlreadyExists => Ok(Revision(0)),
-                _ => Err(error),
-            })?;
+        self.first.create(upload).await.or_else(|error| match error.kind() {
+            StoreErrorKind::AlreadyExists => Ok(Revision(0)),
+            _ => Err(error),
+        })?;
         match self.flaw {
             MetaFlaw::CreateIsSave => self.replace(upload).await,
             MetaFlaw::ChecksBeforeItCreates if !self.exists(&upload.id).await => {
@@ -172,15 +144,7 @@ impl MetaStore for BrokenMeta {
             (MetaFlaw::UpdateCreates, Err(_)) => self.within.create(upload).await,
             (MetaFlaw::UpdateForgets, Ok((old, _))) => {
                 let owner = upload.owner.clone().or(old.owner);
-                self.within
-                    .update(
-                        &Upload {
-                            owner,
-                            ..upload.clone()
-                        },
-                        expected,
-                    )
-                    .await
+                self.within.update(&Upload { owner, ..upload.clone() }, expected).await
             }
             _ => self.within.update(upload, expected).await,
         }
@@ -214,7 +178,15 @@ impl MetaStore for BrokenMeta {
             MetaFlaw::DueIgnoresNow => self.within.due(end, after, limit).await,
             MetaFlaw::DueIgnoresTheLimit => self.within.due(now, after, usize::MAX).await,
             MetaFlaw::DueIgnoresWhereItWas => self.within.due(now, None, limit).await,
-            MetaFlaw::DueKnowsTheFirstDateOnly => self.first.due(now, after, limit).await,
+            MetaFlaw::DueKeepsFormerDates => {
+                let mut all = self.within.due(now, after, limit).await?;
+                for former in self.first.due(now, after, limit).await? {
+                    if self.exists(&former.id).await && !all.contains(&former) {
+                        all.push(former);
+                    }
+                }
+                Ok(all)
+            }
             _ => self.within.due(now, after, limit).await,
         }
     }

@@ -11,7 +11,7 @@ use tus_core::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ChunkFlaw {
+pub(crate) enum ChunkFlaw {
     StatSaysMore,
     StatNeverSynced,
     StatOfNothingIsZero,
@@ -24,7 +24,7 @@ pub enum ChunkFlaw {
     TruncateStretches,
     RemoveWantsAnObject,
     SyncCountsItsOwn,
-    WriterDropsShortTails,
+    WriterDropsShortPieces,
     WriterShiftsAfterDrop,
     WriterAppends,
     WriterLandsLate,
@@ -38,69 +38,53 @@ pub enum ChunkFlaw {
     FinishChokesOnNames,
     FinishMixesNames,
     ConcatAppends,
+    ConcatAppendsParts,
     ConcatSorts,
     ConcatTakesThePart,
     ConcatSkipsTheMissing,
 }
 
 impl ChunkFlaw {
-    pub const ALL: [(Self, &str); 29] = [
+    pub(crate) const ALL: [(Self, &str); 30] = [
         (Self::StatSaysMore, "a_new_object_is_empty"),
-        (Self::StatNeverSynced, "a_new_object_is_empty"),
+        (Self::StatNeverSynced, "synced_bytes_are_stored"),
         (Self::StatOfNothingIsZero, "what_is_not_there_is_not_found"),
         (Self::StatHasNoDate, "the_last_write_is_dated"),
-        (
-            Self::CreateReplaces,
-            "a_taken_id_is_refused_and_its_bytes_kept",
-        ),
-        (
-            Self::ChecksBeforeItCreates,
-            "of_many_creations_at_once_one_succeeds",
-        ),
+        (Self::CreateReplaces, "a_taken_id_is_refused_and_its_bytes_kept"),
+        (Self::ChecksBeforeItCreates, "of_many_creations_at_once_one_succeeds"),
         (Self::IdsIgnoreCase, "objects_that_look_alike_do_not_mix"),
-        (
-            Self::OpensAnywhere,
-            "a_wrong_offset_conflicts_and_changes_nothing",
-        ),
+        (Self::OpensAnywhere, "a_wrong_offset_conflicts_and_changes_nothing"),
         (Self::TruncateDoesNothing, "a_cut_object_goes_on_from_there"),
         (Self::TruncateStretches, "a_shorter_object_is_not_stretched"),
         (Self::RemoveWantsAnObject, "removal_can_be_repeated"),
-        (Self::SyncCountsItsOwn, "objects_that_look_alike_do_not_mix"),
-        (Self::WriterDropsShortTails, "a_new_object_is_empty"),
-        (
-            Self::WriterShiftsAfterDrop,
-            "a_dropped_writer_leaves_a_true_prefix",
-        ),
+        (Self::SyncCountsItsOwn, "a_sync_of_nothing_returns_the_length"),
+        (Self::WriterDropsShortPieces, "pieces_of_any_size_are_stored_in_order"),
+        (Self::WriterShiftsAfterDrop, "a_dropped_writer_leaves_a_true_prefix"),
         (Self::WriterAppends, "the_same_bytes_again_change_nothing"),
         (Self::WriterLandsLate, "nothing_lands_after_a_drop"),
-        (Self::ReadsOneShort, "a_new_object_is_empty"),
+        (Self::ReadsOneShort, "synced_bytes_are_stored"),
         (Self::ReadsFromTheStart, "ranges_give_their_bytes"),
         (Self::ReadsWhatIsGone, "a_removed_object_is_not_found"),
         (Self::DeniesThatItReads, "a_store_that_cannot_read_says_so"),
-        (
-            Self::DeniesThatItConcatenates,
-            "a_store_that_cannot_concatenate_says_so",
-        ),
+        (Self::DeniesThatItConcatenates, "a_store_that_cannot_concatenate_says_so"),
         (Self::FinishMovesAtOnce, "a_finish_can_be_repeated"),
         (Self::FinishCopiesAnew, "a_finish_can_be_repeated"),
         (Self::FinishChokesOnNames, "a_hostile_name_is_no_obstacle"),
         (Self::FinishMixesNames, "two_of_a_name_lose_nothing"),
         (Self::ConcatAppends, "no_parts_make_nothing"),
+        (Self::ConcatAppendsParts, "a_concatenation_can_be_repeated"),
         (Self::ConcatSorts, "parts_are_joined_in_order"),
         (Self::ConcatTakesThePart, "parts_are_joined_in_order"),
         (Self::ConcatSkipsTheMissing, "a_missing_part_is_not_found"),
     ];
 
-    pub fn store(self) -> BrokenChunks {
-        BrokenChunks {
-            within: MemoryStore::new(),
-            flaw: self,
-        }
+    pub(crate) fn store(self) -> BrokenChunks {
+        BrokenChunks { within: MemoryStore::new(), flaw: self }
     }
 }
 
 #[derive(Debug)]
-pub struct BrokenChunks {
+pub(crate) struct BrokenChunks {
     within: MemoryStore,
     flaw: ChunkFlaw,
 }
@@ -143,11 +127,7 @@ impl ChunkStore for BrokenChunks {
     async fn stat(&self, at: &Locator) -> Result<Stored, StoreError> {
         let stored = self.within.stat(at).await;
         if self.flaw == ChunkFlaw::StatOfNothingIsZero && stored.is_err() {
-            return Ok(Stored {
-                length: 0,
-                synced: true,
-                modified: Timestamp::now(),
-            });
+            return Ok(Stored { length: 0, synced: true, modified: Timestamp::now() });
         }
         let mut stored = stored?;
         match self.flaw {
@@ -224,7 +204,8 @@ impl ChunkStore for BrokenChunks {
     async fn concat(&self, at: &Locator, parts: &[Locator]) -> Result<u64, StoreError> {
         let mut parts = parts.to_vec();
         match self.flaw {
-            ChunkFlaw::ConcatAppends => {
+            ChunkFlaw::ConcatAppendsParts if parts.is_empty() => {}
+            ChunkFlaw::ConcatAppends | ChunkFlaw::ConcatAppendsParts => {
                 for part in &parts {
                     let bytes = content(&self.within, part).await?;
                     append(&self.within, at, &bytes).await?;
@@ -303,7 +284,7 @@ impl ChunkWriter for BrokenWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         self.taken += chunk.len() as u64;
         match self.flaw {
-            ChunkFlaw::WriterDropsShortTails if chunk.len() < 10 => Ok(()),
+            ChunkFlaw::WriterDropsShortPieces if chunk.len() < 3 => Ok(()),
             ChunkFlaw::WriterAppends => append(&self.within, &self.at, &chunk).await.map(|_| ()),
             ChunkFlaw::WriterLandsLate | ChunkFlaw::WriterShiftsAfterDrop => {
                 self.pending.extend_from_slice(&chunk);
@@ -317,11 +298,7 @@ impl ChunkWriter for BrokenWriter {
         let pending = std::mem::take(&mut self.pending);
         self.writer.write(Bytes::from(pending)).await?;
         let length = self.writer.sync().await?;
-        Ok(if self.flaw == ChunkFlaw::SyncCountsItsOwn {
-            self.taken
-        } else {
-            length
-        })
+        Ok(if self.flaw == ChunkFlaw::SyncCountsItsOwn { self.taken } else { length })
     }
 }
 
@@ -339,9 +316,7 @@ impl Drop for BrokenWriter {
             ChunkFlaw::WriterShiftsAfterDrop if !pending.is_empty() => {
                 pending.rotate_left(1);
                 let append = append(&within, &at, &pending);
-                futures_util::FutureExt::now_or_never(append)
-                    .unwrap()
-                    .unwrap();
+                futures_util::FutureExt::now_or_never(append).unwrap().unwrap();
             }
             _ => {}
         }

@@ -1,5 +1,3 @@
-//! Stores that use every freedom that the contract leaves them.
-
 use std::{
     collections::HashMap,
     ops::Range,
@@ -20,16 +18,13 @@ use tus_core::{
 /// Does no optional verb, forgets whatever was not synced, and leaves it to the engine to sync
 /// what an earlier process may have left.
 #[derive(Debug, Default)]
-pub struct Frugal {
+pub(crate) struct Frugal {
     within: MemoryStore,
     dropped: Arc<Mutex<HashMap<Locator, bool>>>,
 }
 
 fn unsupported<T>() -> Result<T, StoreError> {
-    Err(StoreError::new(
-        StoreErrorKind::Unsupported,
-        "not by this store",
-    ))
+    Err(StoreError::new(StoreErrorKind::Unsupported, "not by this store"))
 }
 
 #[async_trait]
@@ -40,12 +35,7 @@ impl ChunkStore for Frugal {
 
     async fn stat(&self, at: &Locator) -> Result<Stored, StoreError> {
         let mut stored = self.within.stat(at).await?;
-        stored.synced = !self
-            .dropped
-            .lock()
-            .unwrap()
-            .get(at)
-            .is_some_and(|dropped| *dropped);
+        stored.synced = !self.dropped.lock().unwrap().get(at).is_some_and(|dropped| *dropped);
         Ok(stored)
     }
 
@@ -57,12 +47,7 @@ impl ChunkStore for Frugal {
     ) -> Result<Box<dyn ChunkWriter>, StoreError> {
         let within = self.within.open(at, offset, blocking).await?;
         let (at, dropped) = (at.clone(), self.dropped.clone());
-        Ok(Box::new(FrugalWriter {
-            within,
-            at,
-            dropped,
-            pending: Vec::new(),
-        }))
+        Ok(Box::new(FrugalWriter { within, at, dropped, pending: Vec::new() }))
     }
 
     async fn truncate(&self, at: &Locator, length: u64) -> Result<(), StoreError> {
@@ -115,9 +100,7 @@ impl ChunkWriter for FrugalWriter {
     }
 
     async fn sync(&mut self) -> Result<u64, StoreError> {
-        self.within
-            .write(std::mem::take(&mut self.pending).into())
-            .await?;
+        self.within.write(std::mem::take(&mut self.pending).into()).await?;
         self.dropped.lock().unwrap().insert(self.at.clone(), false);
         self.within.sync().await
     }
@@ -133,7 +116,7 @@ impl Drop for FrugalWriter {
 
 /// Moves what is whole to an object of its name, and never replaces one.
 #[derive(Debug, Default)]
-pub struct Placing {
+pub(crate) struct Placing {
     open: MemoryStore,
     placed: MemoryStore,
     names: Mutex<HashMap<String, UploadId>>,
@@ -176,25 +159,11 @@ impl ChunkStore for Placing {
     }
 
     async fn finish(&self, at: &Locator, upload: &FinishAs<'_>) -> Result<Locator, StoreError> {
-        let name = upload
-            .place
-            .metadata
-            .filename()
-            .unwrap_or_default()
-            .into_owned();
+        let name = upload.place.metadata.filename().unwrap_or_default().into_owned();
         let name = format!("{name}{:?}", upload.place.placement);
-        let owner = self
-            .names
-            .lock()
-            .unwrap()
-            .entry(name)
-            .or_insert(upload.id.clone())
-            .clone();
+        let owner = self.names.lock().unwrap().entry(name).or_insert(upload.id.clone()).clone();
         if owner != *upload.id {
-            return Err(StoreError::new(
-                StoreErrorKind::AlreadyExists,
-                "the name is taken",
-            ));
+            return Err(StoreError::new(StoreErrorKind::AlreadyExists, "the name is taken"));
         }
         let mut bytes = Vec::new();
         let mut reader = self.open.read(at, 0..upload.length).await?;

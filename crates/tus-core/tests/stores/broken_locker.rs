@@ -11,8 +11,9 @@ use tus_core::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum LockerFlaw {
+pub(crate) enum LockerFlaw {
     GrantsAll,
+    ChecksBeforeItGrants,
     GrantsTheImpatient,
     OneForAllUploads,
     NeverWaits,
@@ -28,40 +29,52 @@ pub enum LockerFlaw {
 }
 
 impl LockerFlaw {
-    pub const ALL: [(Self, &str); 13] = [
-        (Self::GrantsAll, "one_holds_it_at_a_time"),
-        (Self::GrantsTheImpatient, "waiting_ends_in_time"),
+    pub(crate) const ALL: [(Self, &str); 14] = [
+        (Self::GrantsAll, "what_is_held_is_not_granted"),
+        (Self::ChecksBeforeItGrants, "of_many_one_holds_it_at_a_time"),
+        (Self::GrantsTheImpatient, "what_is_held_is_not_granted"),
         (Self::OneForAllUploads, "uploads_do_not_wait_for_each_other"),
-        (Self::NeverWaits, "one_holds_it_at_a_time"),
-        (Self::WaitsForEver, "waiting_ends_in_time"),
-        (Self::TimesOutAsUnavailable, "waiting_ends_in_time"),
-        (Self::KeepsOnRelease, "one_holds_it_at_a_time"),
-        (Self::KeepsOnDrop, "one_holds_it_at_a_time"),
+        (Self::NeverWaits, "a_release_hands_over"),
+        (Self::WaitsForEver, "what_is_held_is_not_granted"),
+        (Self::TimesOutAsUnavailable, "what_is_held_is_not_granted"),
+        (Self::KeepsOnRelease, "waiting_ends_in_time"),
+        (Self::KeepsOnDrop, "a_drop_hands_over"),
         (Self::NeverTells, "waiting_alone_takes_nothing"),
         (Self::AlwaysTells, "uploads_do_not_wait_for_each_other"),
-        (
-            Self::TellsOnlyThoseWhoListen,
-            "a_holder_that_listens_late_is_told",
-        ),
-        (Self::NumbersStandStill, "one_holds_it_at_a_time"),
-        (
-            Self::CancelledWaitersStay,
-            "waiters_that_give_up_are_passed_over",
-        ),
+        (Self::TellsOnlyThoseWhoListen, "a_holder_that_listens_late_is_told"),
+        (Self::NumbersStandStill, "numbers_grow"),
+        (Self::CancelledWaitersStay, "waiters_that_give_up_are_passed_over"),
     ];
 
-    pub fn locker(self) -> BrokenLocker {
-        BrokenLocker {
-            within: MemoryLocker::new(),
-            flaw: self,
-        }
+    pub(crate) fn locker(self) -> BrokenLocker {
+        BrokenLocker { within: MemoryLocker::new(), spare: MemoryLocker::new(), flaw: self }
     }
 }
 
 #[derive(Debug)]
-pub struct BrokenLocker {
+pub(crate) struct BrokenLocker {
     within: MemoryLocker,
+    /// Holds what is also granted by mistake.
+    spare: MemoryLocker,
     flaw: LockerFlaw,
+}
+
+impl BrokenLocker {
+    /// Two that see the end of a lease together both get one.
+    async fn checks_before_it_grants(
+        &self,
+        id: &UploadId,
+        how: Acquire,
+    ) -> Result<Box<dyn Lease>, StoreError> {
+        let checked = self.within.acquire(id, how).await?;
+        checked.release().await;
+        tokio::task::yield_now().await;
+        let once = Acquire { wait: Duration::ZERO, ..how };
+        match self.within.acquire(id, once).await {
+            Ok(lease) => Ok(lease),
+            Err(_) => self.spare.acquire(id, how).await,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -76,11 +89,7 @@ struct BrokenLease {
 impl Locker for BrokenLocker {
     async fn acquire(&self, id: &UploadId, mut how: Acquire) -> Result<Box<dyn Lease>, StoreError> {
         let anywhere = "anywhere".parse().unwrap();
-        let id = if self.flaw == LockerFlaw::OneForAllUploads {
-            &anywhere
-        } else {
-            id
-        };
+        let id = if self.flaw == LockerFlaw::OneForAllUploads { &anywhere } else { id };
         match self.flaw {
             LockerFlaw::NeverWaits => how.wait = Duration::ZERO,
             LockerFlaw::WaitsForEver => how.wait += Duration::from_secs(3_600),
@@ -93,11 +102,12 @@ impl Locker for BrokenLocker {
                 let (given, grant) = oneshot::channel();
                 tokio::spawn(async move {
                     // Whoever waited for it may be gone by now.
-                    given
-                        .send(within.acquire(&id, how).await)
-                        .unwrap_or_else(std::mem::forget);
+                    given.send(within.acquire(&id, how).await).unwrap_or_else(std::mem::forget);
                 });
                 grant.await.unwrap()
+            }
+            LockerFlaw::ChecksBeforeItGrants if how.preempt => {
+                self.checks_before_it_grants(id, how).await
             }
             _ => self.within.acquire(id, how).await,
         };
@@ -109,11 +119,7 @@ impl Locker for BrokenLocker {
             (_, within) => within,
         };
         let (flaw, listening) = (self.flaw, AtomicBool::new(false));
-        Ok(Box::new(BrokenLease {
-            within: Some(within?),
-            flaw,
-            listening,
-        }))
+        Ok(Box::new(BrokenLease { within: Some(within?), flaw, listening }))
     }
 }
 
