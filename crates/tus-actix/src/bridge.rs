@@ -58,13 +58,8 @@ pub(crate) fn response(from: Response<Body>) -> HttpResponse<BoxBody> {
             to.headers_mut().append(name, value);
         }
     }
-    if parts
-        .headers
-        .get(header::CONNECTION)
-        .is_some_and(|value| value == "close")
-    {
-        to.head_mut()
-            .set_connection_type(actix_web::http::ConnectionType::Close);
+    if parts.headers.get(header::CONNECTION).is_some_and(|value| value == "close") {
+        to.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
     to
 }
@@ -83,21 +78,12 @@ pub(crate) struct PayloadBody {
 impl PayloadBody {
     fn new(payload: web::Payload, headers: &HeaderMap) -> Self {
         let chunked = headers.contains_key(header::TRANSFER_ENCODING);
-        let length = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok());
-        let left = length
-            .filter(|_| !chunked)
-            .and_then(|text| text.trim().parse().ok());
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let left = length.filter(|_| !chunked).and_then(|text| text.trim().parse().ok());
         let payload = payload.into_inner();
         // HTTP/1 with neither header has no body (RFC 9112, section 6.3).
         let ended = left == Some(0) || matches!(payload, Payload::None);
-        Self {
-            payload,
-            left,
-            ended,
-            first: None,
-        }
+        Self { payload, left, ended, first: None }
     }
 
     /// Finds out whether there is a body where only waiting for it tells: HTTP/2 may end a stream
@@ -153,8 +139,7 @@ impl http_body::Body for PayloadBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

@@ -23,6 +23,7 @@ mod bridge;
 
 use actix_web::{HttpRequest, HttpResponse, Scope, body::BoxBody, web};
 use http::{Extensions, StatusCode};
+use tracing::Instrument as _;
 use tus_core::{Arrival, Tus, store::Blocking};
 
 /// Mounts uploads at a path: the collection at `path` and `path/`, each upload one segment below.
@@ -77,11 +78,11 @@ async fn serve(
     converted.body_mut().settle(version).await;
     context(request, converted.extensions_mut());
     // A worker of actix-web must never block: other connections live on the same thread.
-    let arrival = Arrival::at(mount)
-        .with_tail(tail)
-        .with_peer(peer)
-        .with_blocking(Blocking::Offload);
-    let exchange = actix_web::rt::spawn(async move { tus.handle(converted, arrival).await }).await;
+    let arrival =
+        Arrival::at(mount).with_tail(tail).with_peer(peer).with_blocking(Blocking::Offload);
+    let exchange = async move { tus.handle(converted, arrival).await };
+    // What it logs belongs to the request, also once nobody waits for it.
+    let exchange = actix_web::rt::spawn(exchange.instrument(tracing::Span::current())).await;
     let response = exchange.unwrap_or_else(|error| {
         tracing::error!(%error, "an exchange panicked");
         let mut response = http::Response::new(tus_core::Body::empty());
