@@ -75,30 +75,16 @@ async fn serve(
 ) -> Response<Body> {
     // Nesting cuts the path; clients know the whole one, and are told URLs below it.
     let tail = tail(uri.path()).to_owned();
-    let mount = uri
-        .path()
-        .strip_suffix(&tail)
-        .unwrap_or_default()
-        .to_owned();
+    let mount = uri.path().strip_suffix(&tail).unwrap_or_default().to_owned();
     *request.uri_mut() = uri;
     let extensions = request.extensions();
-    let connected = extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|peer| peer.0.ip());
-    let peer = extensions
-        .get::<PeerAddr>()
-        .map(|peer| peer.0)
-        .or(connected);
-    let arrival = Arrival::at(mount)
-        .with_tail(tail)
-        .with_peer(peer)
-        .with_trailers();
+    let connected = extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let peer = extensions.get::<PeerAddr>().map(|peer| peer.0).or(connected);
+    let arrival = Arrival::at(mount).with_tail(tail).with_peer(peer).with_trailers();
     tus_core::detached(tus, request, arrival).await
 }
 
 /// The last segment of a path, with its slash.
 fn last_segment(path: &str) -> &str {
-    path.rfind('/')
-        .and_then(|at| path.get(at..))
-        .unwrap_or_default()
+    path.rfind('/').and_then(|at| path.get(at..)).unwrap_or_default()
 }

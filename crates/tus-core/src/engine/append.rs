@@ -2,10 +2,16 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{complete, exchange::Exchange, incoming::Incoming, pump::pump, session::Session};
+use super::{
+    complete,
+    exchange::{Exchange, refuse},
+    incoming::Incoming,
+    pump::pump,
+    session::Session,
+};
 use crate::{
     hooks::Action,
-    model::{Append, Outcome, Phase, Refusal, UploadId},
+    model::{Append, Outcome, Phase, Refusal, Upload, UploadId},
     protocol::{
         admit::{self, Admission},
         expire,
@@ -30,11 +36,34 @@ where
     }
     let upload = exchange.peek(id).await?;
     exchange.authorize(Action::Append, Some(&upload)).await?;
-    admit::check_head(&append, &upload, &tus.policy)?;
+    if let Err(refusal) = admit::check_head(&append, &upload, &tus.policy) {
+        return Err(offset_first(exchange, &append, &upload, refusal).await);
+    }
     let mut session = Session::open(tus, id, Session::preempting(tus)).await?;
     let outcome = append_leased(exchange, &mut session, &append, body).await;
     session.release().await;
     outcome
+}
+
+/// A body that is too long is refused before anybody is asked to let go; but if its offset is
+/// wrong, that is what the client must hear (tus 1.0.0, PATCH: MUST respond with 409).
+async fn offset_first(
+    exchange: &Exchange<'_>,
+    append: &Append,
+    upload: &Upload,
+    refusal: Refusal,
+) -> Refusal {
+    if !matches!(refusal, Refusal::BodyTooLong | Refusal::TooLarge { .. }) {
+        return refusal;
+    }
+    let expected = match (&upload.phase, upload.length) {
+        (Phase::Open, _) => match exchange.tus.chunks.stat(&upload.locator).await {
+            Ok(stored) => stored.length,
+            Err(error) => return refuse(&error, "stat", &upload.id),
+        },
+        (_, length) => length.unwrap_or(append.at),
+    };
+    if append.at == expected { refusal } else { Refusal::OffsetMismatch { expected } }
 }
 
 async fn append_leased<B>(

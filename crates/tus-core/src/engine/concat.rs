@@ -10,7 +10,7 @@ use super::{
 use crate::{
     hooks::{Action, RequestContext},
     model::{Create, GoneReason, Kind, Outcome, Phase, Refusal, Timestamp, Upload, UploadId},
-    protocol::{concat as rules, create as sizes},
+    protocol::{concat as rules, create as sizes, expire},
     store::{Acquire, Lease},
 };
 
@@ -34,6 +34,9 @@ pub(super) async fn create_final(
         let part = exchange.peek(id).await?;
         exchange.authorize(Action::Concatenate, Some(&part)).await?;
         rules::check_part(&part)?;
+        if expired(tus, &part).await? {
+            return Err(Refusal::Gone(GoneReason::Expired));
+        }
         found.insert(id.clone(), part);
     }
     let lookup = |id: &UploadId| found.get(id).map(AsRef::as_ref);
@@ -46,6 +49,17 @@ pub(super) async fn create_final(
     }
     let reply = try_final(tus, &id, Some(&exchange.request)).await?;
     Ok(Outcome::Created { location: upload.url, offset: None, expires_at: None, reply })
+}
+
+/// Whether a part's time is up, though nobody has swept it yet.
+async fn expired(tus: &Inner, part: &Upload) -> Result<bool, Refusal> {
+    if part.expires_at.is_none() {
+        return Ok(false);
+    }
+    let stored = tus.chunks.stat(&part.locator).await;
+    let stored = stored.map_err(|error| refuse(&error, "stat", &part.id))?;
+    let expires_at = expire::expires_at(part, Some(stored.modified), &tus.policy);
+    Ok(expires_at.is_some_and(|at| at <= tus.now()))
 }
 
 /// Writes the final's id into the records of its parts, without disturbing their writers.

@@ -44,12 +44,13 @@ where
         CreateKind::Partial => Kind::Partial,
         _ => Kind::Single,
     };
-    let content = create.content.clone();
+    let content = create.content.clone().filter(|c| *c != Content::empty());
+    let brought = create.content.as_ref().map(|_| 0);
     let upload = make(exchange, create, kind).await?;
     let (id, location) = (upload.id.clone(), upload.url.clone());
     if content.is_none() && upload.length != Some(0) {
         let expires_at = upload.expires_at;
-        return Ok(Outcome::Created { location, offset: None, expires_at, reply: None });
+        return Ok(Outcome::Created { location, offset: brought, expires_at, reply: None });
     }
     let mut session = Session::open(tus, &id, Session::preempting(tus)).await?;
     let outcome = fill(exchange, &mut session, content, body).await;

@@ -65,6 +65,13 @@ pub(crate) struct Content {
     pub digest: Promise,
 }
 
+impl Content {
+    /// No bytes, and nothing promised about them.
+    pub(crate) const fn empty() -> Self {
+        Self { length: Some(0), digest: Promise::None }
+    }
+}
+
 /// A download.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Read {

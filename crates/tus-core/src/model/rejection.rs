@@ -65,7 +65,7 @@ pub struct Rejection {
     pub status: StatusCode,
     /// Headers to add.
     #[serde(default, skip_serializing_if = "HeaderMap::is_empty", with = "headers")]
-    pub headers: HeaderMap,
+    pub headers: Box<HeaderMap>,
     /// The body.
     #[serde(default, skip_serializing_if = "Bytes::is_empty", with = "body")]
     pub body: Bytes,
@@ -78,7 +78,7 @@ impl Rejection {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         let status = if status.as_u16() < 400 { StatusCode::FORBIDDEN } else { status };
-        Self { status, headers, body: Bytes::from(text.into()) }
+        Self { status, headers: Box::new(headers), body: Bytes::from(text.into()) }
     }
 
     /// 403 with a text.
@@ -168,16 +168,17 @@ mod headers {
         list.end()
     }
 
-    pub(super) fn deserialize<'de, D>(from: D) -> Result<HeaderMap, D::Error>
+    pub(super) fn deserialize<'de, D, T>(from: D) -> Result<T, D::Error>
     where
         D: serde::Deserializer<'de>,
+        T: From<HeaderMap>,
     {
         let mut map = HeaderMap::new();
         for (name, value) in Vec::<(String, Vec<u8>)>::deserialize(from)? {
             let name: HeaderName = name.parse().map_err(D::Error::custom)?;
             map.append(name, HeaderValue::from_bytes(&value).map_err(D::Error::custom)?);
         }
-        Ok(map)
+        Ok(map.into())
     }
 }
 

@@ -35,6 +35,6 @@ pub(crate) fn sum<'u>(
             _ => None,
         };
     }
-    super::create::check_size(sum, Some(max.unwrap_or(i64::MAX.unsigned_abs())))?;
+    super::create::check_size(sum, max)?;
     Ok(sum)
 }

@@ -16,10 +16,14 @@ pub(crate) fn check(create: &Create, policy: &Policy) -> Result<(), Refusal> {
     check_size(Some(body), policy.max_size)
 }
 
+/// The most bytes that any file system can hold in one file.
+pub(crate) const MAX_LENGTH: u64 = i64::MAX.unsigned_abs();
+
 /// Whether a length is within a bound (tus 1.0.0, Creation, POST: 413).
 pub(crate) fn check_size(length: Option<u64>, max: Option<u64>) -> Result<(), Refusal> {
-    match (length, max) {
-        (Some(length), Some(max)) if length > max => Err(Refusal::TooLarge { max }),
+    let max = max.unwrap_or(MAX_LENGTH);
+    match length {
+        Some(length) if length > max => Err(Refusal::TooLarge { max }),
         _ => Ok(()),
     }
 }

@@ -33,6 +33,8 @@ pub(crate) fn select(read: &Read, length: u64, etag: &str) -> Result<Selection, 
         RangeSpec::From(first, last) => {
             first..last.map_or(length, |last| last.saturating_add(1).min(length))
         }
+        // The last bytes of nothing are nothing (RFC 9110, section 14.1.2).
+        RangeSpec::Suffix(1..) if length == 0 => return Ok(Selection::Whole),
         RangeSpec::Suffix(last) => length.saturating_sub(last)..length,
     };
     if range.is_empty() {

@@ -53,8 +53,8 @@ pub(crate) fn settle(admission: &Admission, verdict: Verdict, stored: u64) -> Se
         Verdict::Prove(_) => (false, Some(Refusal::DigestMismatch)),
     };
     let offset = if kept { stored } else { admission.start };
-    // A length that was declared without a promise stands, whatever became of the bytes.
-    let length = admission.length.filter(|_| kept || !promised || !admission.declares);
+    // What is rolled back leaves no trace, the length that it declared included.
+    let length = admission.length.filter(|_| kept || !admission.declares);
     Settlement {
         cut_to: (!kept && stored > admission.start).then_some(admission.start),
         offset,
@@ -73,7 +73,7 @@ impl Settlement {
 
     /// Changes the record.
     pub(crate) fn apply(&self, upload: &mut Upload) {
-        upload.length = upload.length.or(self.length);
+        upload.length = self.length;
         if self.lifts {
             upload.fence = None;
         }

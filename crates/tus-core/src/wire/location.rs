@@ -69,25 +69,57 @@ impl Mount {
         format!("{}/{id}", self.public)
     }
 
-    /// The upload that a client's URL names: absolute, path-absolute, or just its last segment.
+    /// The upload that a client's URL names: absolute, path-absolute, relative, or just its id.
     ///
     /// Nothing is ever fetched, so the host does not matter; the path must be that of the mount,
-    /// as seen here or from outside (a proxy may have put a prefix before it).
+    /// as seen here or from outside.
     pub(crate) fn resolve(&self, url: &str) -> Result<UploadId, InvalidId> {
         let url = url.split(['?', '#']).next().unwrap_or_default();
-        let path = match url.split_once("://") {
-            Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).ok_or(InvalidId)?,
-            None => url,
+        if !url.contains('/') {
+            return url.parse();
+        }
+        let absolute = path_of(url);
+        // A relative reference counts from the collection, whose URL may end in a slash or not
+        // (RFC 3986, section 5.2).
+        let parent = self.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let candidates = match absolute {
+            Some(path) => vec![path.to_owned()],
+            None => vec![without_dots(&self.path, url), without_dots(parent, url)],
         };
-        let Some((before, id)) = path.rsplit_once('/') else {
-            return path.parse();
+        let public = path_of(&self.public).unwrap_or_default();
+        let inside = |path: &String| {
+            let (before, id) = path.rsplit_once('/')?;
+            (before == self.path || before == public).then(|| id.parse().ok())?
         };
-        let public = self.public.split_once("://").map_or(self.public.as_str(), |(_, rest)| {
-            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
-        });
-        let inside = before.ends_with(&self.path) || before == public;
-        if inside { id.parse() } else { Err(InvalidId) }
+        candidates.iter().find_map(inside).ok_or(InvalidId)
     }
+}
+
+/// The path of a URL that has one from the root; `None` for a relative reference.
+fn path_of(url: &str) -> Option<&str> {
+    let rest = match url.split_once("://") {
+        Some((_, rest)) => rest,
+        None => match url.strip_prefix("//") {
+            Some(rest) => rest,
+            None => return url.starts_with('/').then_some(url),
+        },
+    };
+    Some(rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default())
+}
+
+/// A relative reference below a folder, without its dot segments (RFC 3986, section 5.2.4).
+fn without_dots(folder: &str, reference: &str) -> String {
+    let mut segments: Vec<&str> = folder.split('/').collect();
+    for segment in reference.split('/') {
+        match segment {
+            "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    segments.join("/")
 }
 
 /// What trusted proxies say about the client's side of the connection.
@@ -316,15 +348,30 @@ mod tests {
             "abc",
             "/files/abc",
             "http://h.test/files/abc",
-            "https://h.test:8080/api/files/abc?x=y#z",
+            "https://h.test:8080/files/abc?x=y#z",
+            "//h.test/files/abc",
+            "./abc",
+            "files/abc",
+            "../files/abc",
+            "./x/../abc",
             "/u/abc",
             "https://p.test/u/abc",
         ] {
             assert_eq!(mount.resolve(good).map(String::from).as_deref(), Ok("abc"), "{good}");
         }
-        for bad in
-            ["", "/", "/other/abc", "/files/", "http://h.test", "/files/../abc", "/files/a.b"]
-        {
+        for bad in [
+            "",
+            "/",
+            "/other/abc",
+            "/files/",
+            "http://h.test",
+            "/files/../abc",
+            "/files/a.b",
+            "/api/files/abc",
+            "/files/abc,/files/abc",
+            "x/files/abc",
+            "../../other/abc",
+        ] {
             assert!(mount.resolve(bad).is_err(), "{bad}");
         }
     }

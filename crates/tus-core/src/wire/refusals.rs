@@ -18,7 +18,7 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
         Refusal::Rejected(rejection) => {
             return Answer {
                 status: rejection.status,
-                headers: rejection.headers.clone(),
+                headers: HeaderMap::clone(&rejection.headers),
                 body: rejection.body.clone(),
             };
         }

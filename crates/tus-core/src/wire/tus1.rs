@@ -120,7 +120,7 @@ fn read_create(head: &Head<'_>, offer: &Offer) -> Result<Create, Refusal> {
 /// not matter: some clients always send one.
 fn read_create_content(head: &Head<'_>, offer: &Offer) -> Result<Option<Content>, Refusal> {
     let promised = head.headers.contains_key(&names::UPLOAD_CHECKSUM);
-    if head.body.empty && !promised {
+    if head.body.empty && !promised && check_media_type(head.headers).is_err() {
         return Ok(None);
     }
     if !head.body.empty {
@@ -236,6 +236,8 @@ pub(crate) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
         Ok(Outcome::NotModified { etag }) => {
             let mut answer = empty(StatusCode::NOT_MODIFIED);
             insert(&mut answer.headers, &header::ETAG, etag);
+            // What the download itself says of caching (RFC 9110, section 15.4.5).
+            answer.headers.insert(header::CACHE_CONTROL, revalidated());
             answer
         }
         Err(refusal) => refusals::answer(&refusal),
@@ -332,9 +334,13 @@ fn download(view: &ReadView) -> Answer {
     headers.insert(header::CONTENT_DISPOSITION, disposition);
     let sandbox = HeaderValue::from_static("sandbox; default-src 'none'");
     headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
-    // Private and revalidated: who may read is asked each time, and the bytes can be terminated.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::CACHE_CONTROL, revalidated());
     answer
+}
+
+/// Private and asked for again: who may read is decided each time, and bytes can be terminated.
+fn revalidated() -> HeaderValue {
+    HeaderValue::from_static("private, no-cache")
 }
 
 fn empty(status: StatusCode) -> Answer {
