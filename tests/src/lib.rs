@@ -1,0 +1,11 @@
+//! Tests across the crates of the workspace.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on panics, and says why"
+)]
+
+pub mod process;
+pub mod transcript;

@@ -1,0 +1,216 @@
+//! Servers as processes of their own: started, killed, told to stop.
+
+use std::{
+    ffi::OsStr,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+/// After this long something is broken, not slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program of a package of this workspace, built if need be.
+pub fn program(package: &'static str) -> PathBuf {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("the workspace")
+            .to_owned()
+    });
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .current_dir(root)
+        .args(["build", "--quiet", "--message-format=json", "-p", package]);
+    let output = build.output().expect("cargo");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{package}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    // The last executable that cargo names is that of the package itself.
+    let key = "\"executable\":\"";
+    let at = said.rfind(key).expect("cargo names the program") + key.len();
+    said[at..].split('"').next().expect("a path").into()
+}
+
+/// A server in a process of its own; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+impl Process {
+    /// Starts a program and waits until it says `http://ADDRESS` on its standard output.
+    pub fn start<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Self {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+        let stdout = child.stdout.take().expect("its output");
+        let mut lines = BufReader::new(stdout).lines();
+        let addr = lines.by_ref().find_map(|line| {
+            let line = line.expect("a line");
+            let (_, rest) = line.split_once("http://")?;
+            rest.split('/').next().and_then(|addr| addr.parse().ok())
+        });
+        // What it says later must not block it.
+        std::thread::spawn(move || lines.for_each(drop));
+        let addr = addr.unwrap_or_else(|| panic!("{} did not listen", program.display()));
+        Self { child, addr }
+    }
+
+    /// Ends it without warning (SIGKILL).
+    pub fn kill(mut self) {
+        self.child.kill().expect("a live process");
+        self.child.wait().expect("its end");
+    }
+
+    /// Tells it to stop (SIGTERM) and waits for its end.
+    pub fn terminate(mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .expect("kill");
+        assert!(told.success());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its state") {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it did not stop within {PATIENCE:?}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already, and there is nobody to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An answer, as far as these tests look at it.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    head: String,
+}
+
+impl Answer {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let named = |line: &&str| {
+            line.split_once(':')
+                .is_some_and(|(found, _)| found.eq_ignore_ascii_case(name))
+        };
+        let line = self.head.lines().find(named)?;
+        line.split_once(':').map(|(_, value)| value.trim())
+    }
+
+    /// The offset it tells.
+    pub fn offset(&self) -> u64 {
+        let value = self.header("upload-offset");
+        value
+            .unwrap_or_else(|| panic!("no offset in {self:?}"))
+            .parse()
+            .expect("a number")
+    }
+}
+
+/// Sends a request on a connection of its own and reads the head of the answer.
+///
+/// # Errors
+///
+/// The connection broke, as it does when the server is killed.
+pub fn exchange(addr: SocketAddr, head: &str, body: &[u8]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    stream.write_all(head_with(head, body.len()).as_bytes())?;
+    stream.write_all(body)?;
+    read_answer(&mut stream)
+}
+
+/// A head that announces a body of this length, on a connection that is closed afterwards.
+pub fn head_with(head: &str, length: usize) -> String {
+    format!(
+        "{head}\r\nHost: test\r\nTus-Resumable: 1.0.0\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n"
+    )
+}
+
+/// Reads the head of an answer.
+///
+/// # Errors
+///
+/// The connection broke, or ended before the head did.
+pub fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        head.extend_from_slice(&byte);
+    }
+    let head = String::from_utf8(head).map_err(io::Error::other)?;
+    let status = head.get(9..12).and_then(|status| status.parse().ok());
+    Ok(Answer {
+        status: status.ok_or(io::ErrorKind::InvalidData)?,
+        head,
+    })
+}
+
+/// The head of a PATCH.
+pub fn patch(path: &str, offset: u64) -> String {
+    format!(
+        "PATCH {path} HTTP/1.1\r\nUpload-Offset: {offset}\r\n\
+         Content-Type: application/offset+octet-stream"
+    )
+}
+
+/// Bytes that differ everywhere, the same for the same seed.
+pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
+    let mut random = Random(seed | 1);
+    (0..length)
+        .map(|_| random.next().to_le_bytes()[5])
+        .collect()
+}
+
+/// Numbers that repeat with their seed (xorshift).
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next one.
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// One below a bound.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}

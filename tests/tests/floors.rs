@@ -1,0 +1,198 @@
+//! The floors of the house (ARCHITECTURE.md): who may use whom, read from the sources.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// Every Rust source below a directory, with its text.
+fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+    assert!(
+        !found.is_empty(),
+        "no sources below {}",
+        directory.display()
+    );
+    found
+}
+
+/// The modules of tus-core that a file names after `crate::`, also inside a `use crate::{…}`.
+fn rooms(text: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (at, _) in text.match_indices("crate::") {
+        let before = text[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &text[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => rooms.extend(members(group)),
+            None => rooms.push(word(rest)),
+        }
+    }
+    rooms
+}
+
+/// The first words of the members of a braced group, up to its end.
+fn members(group: &str) -> Vec<String> {
+    let (mut depth, mut start, mut found) = (0_usize, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                found.push(word(&group[start..at]));
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                found.push(word(&group[start..at]));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+fn word(text: &str) -> String {
+    text.trim_start()
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
+}
+
+#[test]
+fn a_group_of_uses_is_read_as_its_members() {
+    let text = "use crate::{\n    hooks::{Action, Ended},\n    model::Upload, wire,\n};\nuse crate::store::X;";
+    assert_eq!(rooms(text), ["hooks", "model", "wire", "store"]);
+    assert!(rooms("use tus_crate::model;").is_empty());
+}
+
+#[test]
+fn no_room_of_tus_core_uses_one_above_it() {
+    // `reexports` and the crate's own types at its root belong to whoever may see the floor.
+    let floors: [(&str, &[&str]); 5] = [
+        ("model", &["model"]),
+        ("wire", &["model", "wire"]),
+        ("protocol", &["model", "protocol"]),
+        ("store", &["model", "store"]),
+        (
+            "engine",
+            &["model", "wire", "protocol", "store", "engine", "hooks"],
+        ),
+    ];
+    for (floor, allowed) in floors {
+        for (path, text) in sources(&root().join("crates/tus-core/src").join(floor)) {
+            // What documentation links to is no dependency.
+            let code: String = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect::<Vec<_>>()
+                .join("\n");
+            for room in rooms(&code) {
+                assert!(
+                    allowed.contains(&room.as_str()),
+                    "{} uses crate::{room}; {floor} may use {allowed:?}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_rules_and_the_wire_neither_wait_nor_tell_the_time() {
+    for floor in ["model", "wire", "protocol"] {
+        for (path, text) in sources(&root().join("crates/tus-core/src").join(floor)) {
+            for word in [
+                "tokio",
+                "async fn",
+                ".await",
+                "async_trait",
+                "std::fs",
+                "std::net::Tcp",
+            ] {
+                assert!(!text.contains(word), "{} has {word}", path.display());
+            }
+            let tells_time = text.contains("SystemTime::now") || text.contains("Timestamp::now()");
+            let is_clock = path.ends_with("model/time.rs");
+            assert!(
+                !tells_time || is_clock,
+                "{} asks for the time",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn an_adapter_names_no_word_of_the_protocol() {
+    for adapter in ["tus-axum", "tus-actix"] {
+        for (path, text) in sources(&root().join("crates").join(adapter).join("src")) {
+            let text = text.to_ascii_lowercase();
+            for word in [
+                "upload-",
+                "tus-resumable",
+                "tus-version",
+                "method::patch",
+                "\"patch\"",
+            ] {
+                assert!(!text.contains(word), "{} names {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_nouns_and_the_store_traits_need_no_runtime() {
+    let tree = |features: &[&str]| {
+        let mut command = Command::new(env!("CARGO"));
+        command
+            .current_dir(root())
+            .args(["tree", "-p", "tus-core", "-e", "normal"]);
+        command
+            .args(["--prefix", "none", "--no-default-features"])
+            .args(features);
+        let output = command.output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let has = |tree: &str, name: &str| tree.lines().any(|l| l.split(' ').next() == Some(name));
+    let nouns = tree(&[]);
+    assert!(has(&nouns, "http"), "this is no dependency tree:\n{nouns}");
+    for name in ["tokio", "async-trait", "http-body", "hyper"] {
+        assert!(!has(&nouns, name), "the nouns pull in {name}");
+    }
+    let store = tree(&["--features", "store"]);
+    assert!(has(&store, "async-trait"));
+    for name in ["tokio", "http-body", "hyper"] {
+        assert!(!has(&store, name), "the store traits pull in {name}");
+    }
+    let core = tree(&["--features", "engine"]);
+    for name in ["hyper", "axum", "actix-web", "tower"] {
+        assert!(!has(&core, name), "the engine pulls in {name}");
+    }
+}
