@@ -1,0 +1,36 @@
+//! One process owns an upload directory.
+//!
+//! The kernel's lock, which ends with the process however it ends; what the file holds means
+//! nothing.
+
+use std::{
+    fs::{File, TryLockError},
+    io, thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    dir::{Dir, Open},
+    layout,
+};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Takes the directory, waiting for its owner to let go; `None` is one that did not.
+pub(crate) fn take(dir: &Dir, wait: Duration) -> io::Result<Option<File>> {
+    let file = match dir.open(layout::LOCK, Open::New) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            dir.open(layout::LOCK, Open::Write)?
+        }
+        file => file?,
+    };
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= wait => return Ok(None),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}

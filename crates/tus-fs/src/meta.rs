@@ -1,0 +1,264 @@
+//! Records: one file each, replaced as a whole.
+//!
+//! | call | order | a crash leaves |
+//! |---|---|---|
+//! | create | write aside, sync, rename if free, sync directory | no record, or a whole one |
+//! | update | write aside, sync, rename over, sync directory | the old record, or the new one |
+//! | remove | unlink, sync directory | the record, or none |
+//!
+//! What was written aside is written over by the next attempt.
+//!
+//! The file's time of modification says when the record is due, so that [`MetaStore::due`] opens
+//! only those that are, and keeps no index in memory. It is a hint: a restored backup that lost
+//! it makes records be read that need not be, and what a record says decides.
+
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+    os::unix::fs::MetadataExt,
+};
+
+use async_trait::async_trait;
+use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens};
+use tus_core::{
+    Revision, Timestamp, Upload, UploadId,
+    store::{Due, MetaStore, StoreError, StoreErrorKind, record},
+};
+
+use crate::{
+    Durability, FsStore, Inner,
+    dir::{Open, regular},
+    gate::blocking,
+    layout::{self, During},
+};
+
+const MAGIC: &str = "tus-fs-record 1";
+const MAX_HEAD: usize = 64;
+
+/// 2100-01-01: what is due later, or never, is marked so. Not every file system can say later.
+const FAR: u64 = 4_102_444_800_000;
+
+/// A record as a file: a line with the revision and the checksum of revision and record.
+fn seal(upload: &Upload, revision: Revision) -> Result<Vec<u8>, StoreError> {
+    let body = record::encode(upload)?;
+    let mut bytes = format!("{MAGIC} {:08x} {}\n", sum(revision, &body), revision.0).into_bytes();
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+fn unseal(bytes: &[u8]) -> Result<(Upload, Revision), StoreError> {
+    let corrupt = |text: &str| StoreError::new(StoreErrorKind::Corrupt, text);
+    let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| corrupt("no head line"))?;
+    let (head, body) = bytes.split_at(end);
+    let body = body.strip_prefix(b"\n").unwrap_or_default();
+    let head = std::str::from_utf8(head).map_err(|_| corrupt("the head line is not text"))?;
+    let rest = head.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(' '));
+    let (crc, revision) = rest
+        .and_then(|rest| rest.split_once(' '))
+        .ok_or_else(|| corrupt("not a record that this release knows"))?;
+    let revision = Revision(revision.parse().map_err(|_| corrupt("no revision"))?);
+    if u32::from_str_radix(crc, 16) != Ok(sum(revision, body)) {
+        return Err(corrupt("the checksum does not match"));
+    }
+    Ok((record::decode(body)?, revision))
+}
+
+fn sum(revision: Revision, body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&revision.0.to_le_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// When a record is due, as its file's time of modification.
+fn due_mark(upload: &Upload) -> Timestamps {
+    let at = upload.due_at().map_or(FAR, |at| at.as_millis().min(FAR));
+    let time = |seconds: u64, nanos: u64| Timespec {
+        tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX),
+        tv_nsec: nanos as _,
+    };
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: time(at / 1000, at % 1000 * 1_000_000),
+    }
+}
+
+impl Inner {
+    fn read_record(&self, id: &UploadId) -> Result<(Upload, Revision), StoreError> {
+        let name = layout::record(id);
+        let file = self.dir.open(&name, Open::Read).during("open", &name)?;
+        let length = regular(&file).during("look at", &name)?.size();
+        let most = (record::MAX_LEN + MAX_HEAD) as u64;
+        let mut bytes = Vec::with_capacity(length.min(most) as usize);
+        file.take(most + 1).read_to_end(&mut bytes).during("read", &name)?;
+        let (upload, revision) = unseal(&bytes)
+            .map_err(|error| StoreError::new(error.kind(), format!("{name}: {error}")))?;
+        if upload.id != *id {
+            let text = format!("{name} is the record of upload {}", upload.id);
+            return Err(StoreError::new(StoreErrorKind::Corrupt, text));
+        }
+        Ok((upload, revision))
+    }
+
+    /// Writes a record aside, under the name that it returns.
+    fn write_record(&self, upload: &Upload, revision: Revision) -> Result<String, StoreError> {
+        let bytes = seal(upload, revision)?;
+        let temp = layout::record_temp(&upload.id);
+        let mut file = self.dir.open(&temp, Open::Fresh).during("create", &temp)?;
+        let mut write = || {
+            file.write_all(&bytes)?;
+            futimens(&file, &due_mark(upload))?;
+            match self.durability {
+                Durability::Power => file.sync_all(),
+                Durability::Process => Ok(()),
+            }
+        };
+        match write().during("write", &temp) {
+            Ok(()) => Ok(temp),
+            Err(error) => {
+                // On a full disk even this would be in the way; else the next attempt has it.
+                if let Err(error) = self.dir.unlink(&temp) {
+                    tracing::warn!(upload = %upload.id, %error, "{temp} is left");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn create_record(&self, upload: &Upload) -> Result<Revision, StoreError> {
+        let name = layout::record(&upload.id);
+        if self.dir.stat(&name).during("look for", &name)?.is_some() {
+            return Err(StoreError::new(StoreErrorKind::AlreadyExists, format!("{name} exists")));
+        }
+        let first = Revision(1);
+        let temp = self.write_record(upload, first)?;
+        self.dir.rename_new(&temp, &self.dir, &name).during("create", &name)?;
+        self.settle_names()?;
+        Ok(first)
+    }
+
+    fn update_record(&self, upload: &Upload, expected: Revision) -> Result<Revision, StoreError> {
+        let (_, current) = self.read_record(&upload.id)?;
+        if current != expected {
+            let text = format!("upload {} is at revision {}", upload.id, current.0);
+            return Err(StoreError::new(StoreErrorKind::Conflict, text));
+        }
+        let next = Revision(current.0.wrapping_add(1));
+        let name = layout::record(&upload.id);
+        let temp = self.write_record(upload, next)?;
+        self.dir.rename(&temp, &self.dir, &name).during("replace", &name)?;
+        self.settle_names()?;
+        Ok(next)
+    }
+
+    fn remove_record(&self, id: &UploadId) -> Result<(), StoreError> {
+        for name in [layout::record_temp(id), layout::record(id)] {
+            self.dir.unlink(&name).during("remove", &name)?;
+        }
+        // Also when nothing was there: an attempt before this one may not have come so far.
+        self.settle_names()
+    }
+
+    /// Makes what was created, renamed and removed in the upload directory durable.
+    pub(crate) fn settle_names(&self) -> Result<(), StoreError> {
+        match self.durability {
+            Durability::Power => self.dir.sync().during("sync", "the upload directory"),
+            Durability::Process => Ok(()),
+        }
+    }
+
+    fn due_records(
+        &self,
+        now: Timestamp,
+        after: Option<&Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, StoreError> {
+        let mut first = BTreeSet::new();
+        for name in self.dir.names().during("list", "the upload directory")? {
+            let name = name.during("list", "the upload directory")?;
+            let id = name.strip_suffix(layout::RECORD_SUFFIX).and_then(|id| id.parse().ok());
+            let Some(id) = id else { continue };
+            match self.due_record(&id, &name, now) {
+                Ok(Some(at)) => {
+                    let due = Due { at, id };
+                    if after.is_none_or(|after| due > *after) {
+                        first.insert(due);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => tracing::warn!(upload = %id, %error, "its record cannot be read"),
+            }
+            if first.len() > limit {
+                first.pop_last();
+            }
+        }
+        Ok(first.into_iter().collect())
+    }
+
+    fn due_record(
+        &self,
+        id: &UploadId,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let Some(stat) = self.dir.stat(name).during("look at", name)? else {
+            return Ok(None);
+        };
+        let mark = u64::try_from(stat.st_mtime).unwrap_or(0).saturating_mul(1000);
+        if mark > now.as_millis() {
+            return Ok(None);
+        }
+        let (upload, _) = self.read_record(id)?;
+        Ok(upload.due_at().filter(|at| *at <= now))
+    }
+}
+
+impl FsStore {
+    /// Does something with the record of one upload, after whatever else was begun with it.
+    async fn on_record<T: Send + 'static>(
+        &self,
+        id: &UploadId,
+        job: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let pass = self.0.records.enter(id).await;
+        let inner = self.0.clone();
+        blocking(move || {
+            let _pass = pass;
+            job(&inner)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl MetaStore for FsStore {
+    async fn create(&self, upload: &Upload) -> Result<Revision, StoreError> {
+        let record = upload.clone();
+        self.on_record(&upload.id, move |inner| inner.create_record(&record)).await
+    }
+
+    async fn load(&self, id: &UploadId) -> Result<(Upload, Revision), StoreError> {
+        self.0.read_record(id)
+    }
+
+    async fn update(&self, upload: &Upload, expected: Revision) -> Result<Revision, StoreError> {
+        let record = upload.clone();
+        self.on_record(&upload.id, move |inner| inner.update_record(&record, expected)).await
+    }
+
+    async fn remove(&self, id: &UploadId) -> Result<(), StoreError> {
+        let target = id.clone();
+        self.on_record(id, move |inner| inner.remove_record(&target)).await
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<&Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, StoreError> {
+        let (inner, after) = (self.0.clone(), after.cloned());
+        blocking(move || inner.due_records(now, after.as_ref(), limit)).await
+    }
+}
