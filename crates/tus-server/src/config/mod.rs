@@ -1,0 +1,134 @@
+//! Settings of the server, from four sources: default < file < environment < flag.
+//!
+//! Only the value that wins is read and checked: what a stronger source overrides may be wrong.
+
+mod file;
+mod flags;
+mod resolve;
+mod table;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use tus_core::Origins;
+
+use resolve::Given;
+use table::TABLE;
+
+pub(crate) use table::Settings;
+pub(crate) use values::{Durability, ExistingFile, ExpireMode, FileNameFormat, LogFormat};
+
+/// Why the settings cannot be used: one line that names setting, source, value and way out.
+#[derive(Debug, thiserror::Error)]
+#[error("tus-server: {0}")]
+pub(crate) struct ConfigError(String);
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    /// Run with these settings.
+    Run(Box<Settings>),
+    /// Print this text (help or version) to standard output and end well.
+    Print(String),
+}
+
+/// A setting as it is in force, for people to read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Described {
+    /// The name of its flag.
+    pub(crate) name: String,
+    /// Its value as it was written.
+    pub(crate) value: String,
+    /// Where the value came from.
+    pub(crate) source: String,
+}
+
+/// Reads the settings from the arguments (the program's name first) and the environment.
+///
+/// # Errors
+///
+/// The first wrong flag, file, value or contradiction, in the order of the help.
+pub(crate) fn load(
+    args: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, ConfigError> {
+    let mut flags = match flags::read(args)? {
+        flags::Asked::Values(values) => values,
+        flags::Asked::Text(text) => return Ok(Loaded::Print(text)),
+    };
+    let environment = resolve::environment(environment)?;
+    let file = match resolve::config_path(&mut flags, &environment) {
+        Some((path, source)) => Some(file::read(path, &source)?),
+        None => None,
+    };
+    let settings = Settings::read(Given::merge(&flags, &environment, file.as_ref()))?;
+    settings.refuse_contradictions()?;
+    Ok(Loaded::Run(Box::new(settings)))
+}
+
+/// What a source says, by key.
+type Values = BTreeMap<String, String>;
+
+impl Settings {
+    /// Every setting with its value and where that came from, in the order of the help.
+    pub(crate) fn describe(&self) -> Vec<Described> {
+        let row = |setting: &table::Setting| Described {
+            name: setting.flag(),
+            value: self.given.text(setting.key).to_owned(),
+            source: self.given.source(setting.key).to_string(),
+        };
+        TABLE.iter().map(row).collect()
+    }
+
+    /// Names in the environment that begin with `TUS_` and set nothing, each as a warning.
+    pub(crate) fn warnings(&self) -> &[String] {
+        self.given.warnings()
+    }
+
+    /// An error about the setting `key` that was found later than here, such as a directory that
+    /// cannot be written; `reason` follows the value and ends with the way out.
+    pub(crate) fn refuse(&self, key: &str, reason: &str) -> ConfigError {
+        self.given.wrong(key, reason)
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), ConfigError> {
+        let given = &self.given;
+        for key in ["host", "port"] {
+            if given.is_explicit("unix_sock") && self.unix_sock.is_some() && given.is_explicit(key)
+            {
+                return Err(given.contradiction(
+                    "unix_sock",
+                    key,
+                    "the server listens on one of them; leave the other out",
+                ));
+            }
+        }
+        if given.is_explicit("existing_file") && self.file_name_format != FileNameFormat::Keep {
+            return Err(given.contradiction(
+                "existing_file",
+                "file_name_format",
+                "a taken name matters only to the format keep; \
+                 use --file-name-format keep or leave --existing-file out",
+            ));
+        }
+        if self.destination_folders.is_some() && self.destination_dir.is_none() {
+            return Err(given.contradiction(
+                "destination_folders",
+                "destination_dir",
+                "folders need a destination; name a --destination-dir or leave the folders out",
+            ));
+        }
+        if self.cors_allow_credentials && self.cors_allow_origin == Origins::Any {
+            return Err(given.contradiction(
+                "cors_allow_credentials",
+                "cors_allow_origin",
+                "browsers refuse credentials for every origin; name the origins",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! The one table of settings: name, type, default, shape, parser and help of each.
+//!
+//! A row makes the flag `--max-size`, the variable `TUS_MAX_SIZE`, the key `max_size` and the
+//! field `Settings::max_size`. Nothing about a setting is written down a second time.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tus_core::{Origins, TrustedProxy};
+
+use super::ConfigError;
+use super::resolve::Given;
+use super::values::{self, Durability, ExistingFile, ExpireMode, FileNameFormat, LogFormat};
+use Shape::{List, One, Switch};
+
+/// What a value of a setting looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One value, with its placeholder in the help.
+    One(&'static str),
+    /// A list, with the placeholder of an item: comma separated, a repeated flag, a TOML array.
+    List(&'static str),
+    /// True or false; the bare flag means true.
+    Switch,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// The name in a file and in `Settings`.
+    pub(super) key: &'static str,
+    /// The heading it stands under in the help.
+    pub(super) section: &'static str,
+    /// What it is for.
+    pub(super) help: &'static str,
+    /// The value when no source gives one, written as a user would.
+    pub(super) default: &'static str,
+    /// What its values look like.
+    pub(super) shape: Shape,
+}
+
+impl Setting {
+    /// The name of the flag, without the dashes in front.
+    pub(super) fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    /// The name of the environment variable.
+    pub(super) fn variable(&self) -> String {
+        format!("TUS_{}", self.key.to_ascii_uppercase())
+    }
+}
+
+macro_rules! settings {
+    ($($section:literal {$(
+        $(#[doc = $help:literal])+
+        $key:ident: $type:ty = $default:literal, $shape:expr, $parse:expr;
+    )+})+) => {
+        /// Everything an operator can set, read and checked.
+        #[derive(Debug)]
+        pub(crate) struct Settings {
+            $($(
+                $(#[doc = $help])+
+                pub(crate) $key: $type,
+            )+)+
+            /// The values as they were written, and where.
+            pub(super) given: Given,
+        }
+
+        /// All settings, in the order of the help.
+        pub(super) const TABLE: &[Setting] = &[$($(
+            Setting {
+                key: stringify!($key),
+                section: $section,
+                help: concat!($($help),+),
+                default: $default,
+                shape: $shape,
+            },
+        )+)+];
+
+        impl Settings {
+            /// Reads each value with the parser of its row.
+            pub(super) fn read(given: Given) -> Result<Self, ConfigError> {
+                Ok(Self {
+                    $($($key: given.read(stringify!($key), $parse)?,)+)+
+                    given,
+                })
+            }
+        }
+    };
+}
+
+settings! {
+    "Listening" {
+        /// Address or host name to listen on.
+        host: String = "127.0.0.1", One("ADDRESS"), values::host;
+        /// Port to listen on; 0 takes a free one.
+        port: u16 = "1080", One("PORT"), values::port;
+        /// Unix socket to listen on, instead of host and port.
+        unix_sock: Option<PathBuf> = "none", One("PATH"), values::path_or_none;
+        /// Path under which uploads are created and found.
+        base_path: String = "/files/", One("PATH"), values::base_path;
+        /// URL that clients see in front of the base path.
+        public_url: Option<String> = "none", One("URL"), values::url_or_none;
+        /// Peers whose Forwarded and X-Forwarded-* headers are believed: IP addresses, CIDR
+        /// blocks, or `unix` for whoever connects to the unix socket.
+        behind_proxy: Vec<TrustedProxy> = "none", List("PEER"), values::proxies;
+    }
+    "Storage" {
+        /// Directory for uploads in progress and their records.
+        upload_dir: PathBuf = "./data/uploads", One("PATH"), values::path;
+        /// How long to wait for another process to let go of the upload directory.
+        wait_for_dir: Duration = "0s", One("DURATION"), values::duration;
+        /// Directory for finished files; `none` leaves them in the upload directory.
+        destination_dir: Option<PathBuf> = "./data/files", One("PATH"), values::path_or_none;
+        /// Template for folders below the destination directory.
+        destination_folders: Option<String> = "none", One("TEMPLATE"), values::text_or_none;
+        /// How finished files are named: increment, random-suffix, random or keep.
+        file_name_format: FileNameFormat = "increment", One("FORMAT"), FileNameFormat::read;
+        /// What to do when the format keep meets a name that is taken: error, overwrite or rename.
+        existing_file: ExistingFile = "error", One("POLICY"), ExistingFile::read;
+        /// What stored bytes survive: `power` loss, or only the end of the `process`.
+        durability: Durability = "power", One("LEVEL"), Durability::read;
+    }
+    "Uploads" {
+        /// Largest length of an upload; 0 is unlimited.
+        max_size: Option<u64> = "10GiB", One("SIZE"), values::size_limit;
+        /// When an unfinished upload expires; 0 is never.
+        expire_after: Option<Duration> = "24h", One("DURATION"), values::lifetime;
+        /// Count the expiry from the last write (sliding) or from the creation (fixed).
+        expire_mode: ExpireMode = "sliding", One("MODE"), ExpireMode::read;
+        /// Refuse to serve the bytes of uploads.
+        disable_download: bool = "false", Switch, values::switch;
+        /// Refuse to delete uploads.
+        disable_termination: bool = "false", Switch, values::switch;
+        /// Refuse to join partial uploads.
+        disable_concatenation: bool = "false", Switch, values::switch;
+    }
+    "Browsers" {
+        /// Origins that may upload from a browser: `*` for all, patterns such as
+        /// https://*.example.org, or `none` to switch CORS off.
+        cors_allow_origin: Origins = "*", List("ORIGIN"), values::origins;
+        /// Let browsers send cookies and HTTP authentication from those origins.
+        cors_allow_credentials: bool = "false", Switch, values::switch;
+        /// Serve the upload page at `/`.
+        show_page: bool = "true", Switch, values::switch;
+    }
+    "Timeouts and logs" {
+        /// How long a stop waits for requests before it cuts them.
+        shutdown_timeout: Duration = "30s", One("DURATION"), values::duration;
+        /// How long to wait for the next bytes of a request or for a peer to take a response.
+        network_timeout: Duration = "30s", One("DURATION"), values::positive_duration;
+        /// How log lines are written: text or json.
+        log_format: LogFormat = "text", One("FORMAT"), LogFormat::read;
+        /// What is logged: a level, or directives such as info,tus_core=debug.
+        log_level: String = "info", One("FILTER"), values::log_filter;
+    }
+}

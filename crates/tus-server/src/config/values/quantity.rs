@@ -1,0 +1,70 @@
+//! Sizes and durations.
+
+use std::time::Duration;
+
+use super::Parsed;
+
+/// Beyond a century a deadline can no longer be counted on every clock.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A size in bytes, with or without a unit; underscores may group digits.
+fn size(text: &str) -> Parsed<u64> {
+    let wrong = || "is not a size; write bytes or a unit, for example 10GiB".to_owned();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let digits = digits.replace('_', "");
+    if digits.is_empty() {
+        return Err(wrong());
+    }
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1000_u64.pow(2),
+        "gb" => 1000_u64.pow(3),
+        "tb" => 1000_u64.pow(4),
+        "pb" => 1000_u64.pow(5),
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        "pib" => 1 << 50,
+        _ => return Err(wrong()),
+    };
+    let too_large = || "is too large; write less than 8192PiB, or 0 for unlimited".to_owned();
+    let number: u64 = digits.parse().map_err(|_| too_large())?;
+    // File offsets are signed.
+    let size = number.checked_mul(factor).filter(|size| i64::try_from(*size).is_ok());
+    size.ok_or_else(too_large)
+}
+
+/// A largest size; 0 is none.
+pub(crate) fn size_limit(text: &str) -> Parsed<Option<u64>> {
+    Ok(Some(size(text)?).filter(|size| *size > 0))
+}
+
+/// A duration with units.
+pub(crate) fn duration(text: &str) -> Parsed<Duration> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let duration = humantime::parse_duration(text).map_err(|_| {
+        "is not a duration; write a number with a unit, for example 30s or 24h".to_owned()
+    })?;
+    if duration > LONGEST {
+        return Err("is more than a hundred years; write a shorter time".to_owned());
+    }
+    Ok(duration)
+}
+
+/// A duration that is not zero.
+pub(crate) fn positive_duration(text: &str) -> Parsed<Duration> {
+    match duration(text)? {
+        Duration::ZERO => Err("leaves no time at all; write for example 30s".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// The lifetime of an upload; 0 is for ever.
+pub(crate) fn lifetime(text: &str) -> Parsed<Option<Duration>> {
+    Ok(Some(duration(text)?).filter(|lifetime| !lifetime.is_zero()))
+}
