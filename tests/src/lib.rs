@@ -7,5 +7,10 @@
     reason = "a test that cannot go on panics, and says why"
 )]
 
+/// The README's Rust is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub mod readme {}
+
 pub mod process;
 pub mod transcript;
