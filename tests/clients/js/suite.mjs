@@ -155,7 +155,9 @@ async function cut_connection_is_retried_by_the_client({ endpoint }) {
     await uploadWhole(bytes, bytes, { endpoint: relay.endpoint, retryDelays: [0, 100, 1000] })
     const [first, ...rest] = relay.patches()
     assert.equal(first.forwarded, BROKEN_AFTER)
-    assertOnlyTheRestWasSent(rest)
+    // The client may ask so soon that it overtakes its own broken request; the PATCH that follows
+    // is refused then, and it asks again.
+    assertOnlyTheRestWasSent(rest.slice(-1))
   })
 }
 
@@ -285,6 +287,8 @@ async function breakOff(relay, file, options) {
   while (options.urlStorage && (await upload.findPreviousUploads()).length === 0) await sleep(5)
   await upload.abort()
   relay.mend()
+  // A question must not overtake the broken request on its way through the server.
+  while (upload.url && (await offsetOf(upload.url)) === 0) await sleep(5)
   return upload.url
 }
 
