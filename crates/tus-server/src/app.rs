@@ -5,7 +5,7 @@ use std::{convert::Infallible, fmt::Write as _, path::PathBuf};
 use axum::{Router, extract::Request, http::StatusCode, middleware, routing::get};
 use tower_service::Service;
 use tus_core::{BuildError, Cors, Expiry, PeerAddr, Policy, TrustedProxy, Tus};
-use tus_fs::FsStore;
+use tus_fs::{FsStore, OpenError};
 
 use crate::{
     config::{ConfigError, Durability, ExistingFile, ExpireMode, FileNameFormat, Settings},
@@ -45,7 +45,26 @@ pub(crate) async fn store(settings: &Settings) -> Result<FsStore, ConfigError> {
             template.map_err(|e| settings.refuse("destination_folders", &e.to_string()))?;
         builder = builder.folders(template);
     }
-    builder.open().await.map_err(|error| settings.refuse("upload_dir", &error.to_string()))
+    builder.open().await.map_err(|error| {
+        let (key, reason) = match &error {
+            OpenError::Unusable { setting, source, .. } => {
+                let destination = setting.starts_with("destination");
+                let key = if destination { "destination_dir" } else { "upload_dir" };
+                let way_out = "let this user write to it, or choose another one";
+                (key, format!("cannot be used ({source}); {way_out}"))
+            }
+            OpenError::InUse { .. } => {
+                let way_out = "stop it, or wait for it with --wait-for-dir";
+                ("upload_dir", format!("is in use by another process; {way_out}"))
+            }
+            OpenError::SameDirectory { .. } => {
+                let way_out = "choose another one, or none";
+                ("destination_dir", format!("is the upload directory too; {way_out}"))
+            }
+            other => ("upload_dir", other.to_string()),
+        };
+        settings.refuse(key, &reason)
+    })
 }
 
 /// The upload service.

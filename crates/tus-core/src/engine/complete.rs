@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::{Inner, concat, exchange::refuse, finish, session::Session};
 use crate::{
@@ -54,7 +54,7 @@ pub(super) async fn announce(
     let said = tus.guarded("on_finish", tus.hooks.on_finish(finished)).await;
     let since = session.now();
     match said {
-        Some(Ok(reply)) if reply.stored_size() <= Reply::MAX_STORED => {
+        Some(Ok(reply)) if stored_size(&reply.headers, &reply.body) <= Reply::MAX_STORED => {
             tus.retries.forget(&id);
             let phase = Phase::Announced { since, reply };
             session.update(|upload| upload.phase = phase.clone()).await?;
@@ -88,9 +88,15 @@ pub(super) async fn announce(
     }
 }
 
+/// Bytes that storing headers and body takes, roughly.
+fn stored_size(headers: &HeaderMap, body: &[u8]) -> usize {
+    let headers: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
+    headers + body.len()
+}
+
 /// A rejection that fits into a record.
 fn bounded(rejection: Rejection) -> Rejection {
-    if rejection.stored_size() <= Reply::MAX_STORED {
+    if stored_size(&rejection.headers, &rejection.body) <= Reply::MAX_STORED {
         return rejection;
     }
     tracing::error!("a rejection of on_finish is larger than {} bytes; cut", Reply::MAX_STORED);

@@ -1,6 +1,6 @@
 use http::HeaderValue;
 
-use super::{Metadata, Promise, UploadId};
+use super::{Digest, Metadata, UploadId};
 
 /// What a request asks for, whatever dialect it speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,18 @@ impl Content {
     pub(crate) const fn empty() -> Self {
         Self { length: Some(0), digest: Promise::None }
     }
+}
+
+/// What a request promises about the bytes of its body.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Promise {
+    /// Nothing.
+    #[default]
+    None,
+    /// This digest.
+    Digest(Digest),
+    /// A digest that follows the body in a trailer (tus 1.0.0, Checksum).
+    Trailer,
 }
 
 /// A download.

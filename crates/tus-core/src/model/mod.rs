@@ -6,6 +6,8 @@
 mod command;
 mod cors;
 mod digest;
+#[cfg(feature = "engine")]
+mod hashers;
 mod metadata;
 #[cfg(feature = "engine")]
 mod outcome;
@@ -16,11 +18,11 @@ mod time;
 mod upload;
 
 #[cfg(feature = "engine")]
-pub(crate) use command::{Append, Command, Content, Create, CreateKind, RangeSpec, Read};
+pub(crate) use command::{Append, Command, Content, Create, CreateKind, Promise, RangeSpec, Read};
 pub use cors::{Cors, InvalidOrigin, OriginPattern, Origins};
 pub use digest::{Algorithm, Digest};
 #[cfg(feature = "engine")]
-pub(crate) use digest::{Hashers, Promise};
+pub(crate) use hashers::Hashers;
 pub use metadata::{Metadata, MetadataError};
 #[cfg(feature = "engine")]
 pub(crate) use outcome::{Discovery, Extension, Outcome, ReadView, Refusal, UploadView};

@@ -50,11 +50,6 @@ impl Reply {
         self.status = Some(status);
         self
     }
-
-    /// Bytes that storing it takes, roughly.
-    pub(crate) fn stored_size(&self) -> usize {
-        stored_size(&self.headers, &self.body)
-    }
 }
 
 /// An application's own refusal: its status, its headers, its words.
@@ -105,16 +100,6 @@ impl Rejection {
         self.body = body.into();
         self
     }
-
-    /// Bytes that storing it takes, roughly.
-    pub(crate) fn stored_size(&self) -> usize {
-        stored_size(&self.headers, &self.body)
-    }
-}
-
-fn stored_size(headers: &HeaderMap, body: &Bytes) -> usize {
-    let headers: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
-    headers + body.len()
 }
 
 mod status {
