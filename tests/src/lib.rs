@@ -13,4 +13,5 @@
 pub mod readme {}
 
 pub mod process;
+pub mod rig;
 pub mod transcript;

@@ -17,22 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn program(package: &'static str) -> PathBuf {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     let root = ROOT.get_or_init(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("the workspace")
-            .to_owned()
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
     });
     let mut build = Command::new(env!("CARGO"));
-    build
-        .current_dir(root)
-        .args(["build", "--quiet", "--message-format=json", "-p", package]);
+    build.current_dir(root).args(["build", "--quiet", "--message-format=json", "-p", package]);
     let output = build.output().expect("cargo");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{package}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{package}: {}", String::from_utf8_lossy(&output.stderr));
     // The last executable that cargo names is that of the package itself.
     let key = "\"executable\":\"";
     let at = said.rfind(key).expect("cargo names the program") + key.len();
@@ -51,13 +42,8 @@ impl Process {
     /// Starts a program and waits until it says `http://ADDRESS` on its standard output.
     pub fn start<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Self {
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
         let stdout = child.stdout.take().expect("its output");
         let mut lines = BufReader::new(stdout).lines();
         let addr = lines.by_ref().find_map(|line| {
@@ -80,20 +66,14 @@ impl Process {
     /// Tells it to stop (SIGTERM) and waits for its end.
     pub fn terminate(mut self) -> ExitStatus {
         let id = self.child.id().to_string();
-        let told = Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .expect("kill");
+        let told = Command::new("kill").args(["-TERM", &id]).status().expect("kill");
         assert!(told.success());
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("its state") {
                 return status;
             }
-            assert!(
-                Instant::now() < deadline,
-                "it did not stop within {PATIENCE:?}"
-            );
+            assert!(Instant::now() < deadline, "it did not stop within {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -119,8 +99,7 @@ impl Answer {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         let named = |line: &&str| {
-            line.split_once(':')
-                .is_some_and(|(found, _)| found.eq_ignore_ascii_case(name))
+            line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name))
         };
         let line = self.head.lines().find(named)?;
         line.split_once(':').map(|(_, value)| value.trim())
@@ -129,10 +108,7 @@ impl Answer {
     /// The offset it tells.
     pub fn offset(&self) -> u64 {
         let value = self.header("upload-offset");
-        value
-            .unwrap_or_else(|| panic!("no offset in {self:?}"))
-            .parse()
-            .expect("a number")
+        value.unwrap_or_else(|| panic!("no offset in {self:?}")).parse().expect("a number")
     }
 }
 
@@ -174,10 +150,7 @@ pub fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
     }
     let head = String::from_utf8(head).map_err(io::Error::other)?;
     let status = head.get(9..12).and_then(|status| status.parse().ok());
-    Ok(Answer {
-        status: status.ok_or(io::ErrorKind::InvalidData)?,
-        head,
-    })
+    Ok(Answer { status: status.ok_or(io::ErrorKind::InvalidData)?, head })
 }
 
 /// The head of a PATCH.
@@ -191,9 +164,7 @@ pub fn patch(path: &str, offset: u64) -> String {
 /// Bytes that differ everywhere, the same for the same seed.
 pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random(seed | 1);
-    (0..length)
-        .map(|_| random.next().to_le_bytes()[5])
-        .collect()
+    (0..length).map(|_| random.next().to_le_bytes()[5]).collect()
 }
 
 /// Numbers that repeat with their seed (xorshift).

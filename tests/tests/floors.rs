@@ -8,10 +8,7 @@ use std::{
 
 /// The root of the workspace.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// Every Rust source below a directory, with its text.
@@ -26,11 +23,7 @@ fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
             found.push((path, text));
         }
     }
-    assert!(
-        !found.is_empty(),
-        "no sources below {}",
-        directory.display()
-    );
+    assert!(!found.is_empty(), "no sources below {}", directory.display());
     found
 }
 
@@ -74,10 +67,7 @@ fn members(group: &str) -> Vec<String> {
 }
 
 fn word(text: &str) -> String {
-    text.trim_start()
-        .chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect()
+    text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
 #[test]
@@ -95,10 +85,7 @@ fn no_room_of_tus_core_uses_one_above_it() {
         ("wire", &["model", "wire"]),
         ("protocol", &["model", "protocol"]),
         ("store", &["model", "store"]),
-        (
-            "engine",
-            &["model", "wire", "protocol", "store", "engine", "hooks"],
-        ),
+        ("engine", &["model", "wire", "protocol", "store", "engine", "hooks"]),
     ];
     for (floor, allowed) in floors {
         for (path, text) in sources(&root().join("crates/tus-core/src").join(floor)) {
@@ -123,23 +110,12 @@ fn no_room_of_tus_core_uses_one_above_it() {
 fn the_rules_and_the_wire_neither_wait_nor_tell_the_time() {
     for floor in ["model", "wire", "protocol"] {
         for (path, text) in sources(&root().join("crates/tus-core/src").join(floor)) {
-            for word in [
-                "tokio",
-                "async fn",
-                ".await",
-                "async_trait",
-                "std::fs",
-                "std::net::Tcp",
-            ] {
+            for word in ["tokio", "async fn", ".await", "async_trait", "std::fs", "std::net::Tcp"] {
                 assert!(!text.contains(word), "{} has {word}", path.display());
             }
             let tells_time = text.contains("SystemTime::now") || text.contains("Timestamp::now()");
             let is_clock = path.ends_with("model/time.rs");
-            assert!(
-                !tells_time || is_clock,
-                "{} asks for the time",
-                path.display()
-            );
+            assert!(!tells_time || is_clock, "{} asks for the time", path.display());
         }
     }
 }
@@ -149,13 +125,7 @@ fn an_adapter_names_no_word_of_the_protocol() {
     for adapter in ["tus-axum", "tus-actix"] {
         for (path, text) in sources(&root().join("crates").join(adapter).join("src")) {
             let text = text.to_ascii_lowercase();
-            for word in [
-                "upload-",
-                "tus-resumable",
-                "tus-version",
-                "method::patch",
-                "\"patch\"",
-            ] {
+            for word in ["upload-", "tus-resumable", "tus-version", "method::patch", "\"patch\""] {
                 assert!(!text.contains(word), "{} names {word}", path.display());
             }
         }
@@ -166,18 +136,10 @@ fn an_adapter_names_no_word_of_the_protocol() {
 fn the_nouns_and_the_store_traits_need_no_runtime() {
     let tree = |features: &[&str]| {
         let mut command = Command::new(env!("CARGO"));
-        command
-            .current_dir(root())
-            .args(["tree", "-p", "tus-core", "-e", "normal"]);
-        command
-            .args(["--prefix", "none", "--no-default-features"])
-            .args(features);
+        command.current_dir(root()).args(["tree", "-p", "tus-core", "-e", "normal"]);
+        command.args(["--prefix", "none", "--no-default-features"]).args(features);
         let output = command.output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
     let has = |tree: &str, name: &str| tree.lines().any(|l| l.split(' ').next() == Some(name));

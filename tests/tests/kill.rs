@@ -47,12 +47,7 @@ impl Upload {
         let created = exchange(addr, &head, b"").expect("a live server");
         assert_eq!(created.status, 201);
         let path = created.header("location").expect("a URL").to_owned();
-        Self {
-            path,
-            body,
-            told: 0,
-            sent: 0,
-        }
+        Self { path, body, told: 0, sent: 0 }
     }
 
     /// Asks how far it is, and holds the server to what it has told before.
@@ -64,16 +59,8 @@ impl Upload {
     }
 
     fn hear(&mut self, offset: u64) {
-        assert!(
-            offset >= self.told,
-            "told {} before, now {offset}",
-            self.told
-        );
-        assert!(
-            offset <= self.sent,
-            "told {offset}, but only {} were sent",
-            self.sent
-        );
+        assert!(offset >= self.told, "told {} before, now {offset}", self.told);
+        assert!(offset <= self.sent, "told {offset}, but only {} were sent", self.sent);
         self.told = offset;
     }
 
@@ -91,9 +78,7 @@ impl Upload {
         let sent = thread::scope(|scope| {
             let client = scope.spawn(|| {
                 let mut stream = TcpStream::connect(addr).ok()?;
-                stream
-                    .set_read_timeout(Some(Duration::from_secs(60)))
-                    .ok()?;
+                stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
                 let head = head_with(&patch(&self.path, self.told), body.len());
                 stream.write_all(head.as_bytes()).ok()?;
                 // In pieces, so that the kill falls between some of them.
@@ -129,19 +114,13 @@ fn no_told_byte_is_lost_by_a_kill_while_bytes_flow() {
             let name = format!("upload-{kill}.bin");
             let body = bytes(random.next(), 1 + random.below(24 << 20) as usize);
             let piece = [usize::MAX / 2, 512 * 1024, 64 * 1024][random.below(3) as usize];
-            (
-                name.clone(),
-                Upload::create(server.addr, &name, body),
-                piece,
-            )
+            (name.clone(), Upload::create(server.addr, &name, body), piece)
         });
         upload.inspect(server.addr);
         let before = upload.told;
         // Some pieces in peace, so that small ones get ahead; then one under fire.
         for _ in 0..random.below(20) {
-            let end = (upload.told as usize)
-                .saturating_add(piece)
-                .min(upload.body.len());
+            let end = (upload.told as usize).saturating_add(piece).min(upload.body.len());
             if piece > upload.body.len() || end == upload.body.len() {
                 break;
             }
@@ -183,10 +162,7 @@ fn no_told_byte_is_lost_by_a_kill_while_bytes_flow() {
         kills(),
         whole.len()
     );
-    assert!(
-        lost_answers > 0,
-        "no kill came while bytes flowed: this tested nothing"
-    );
+    assert!(lost_answers > 0, "no kill came while bytes flowed: this tested nothing");
     for (name, body) in &whole {
         let stored = fs::read(directory.path().join("files").join(name)).expect(name);
         assert!(stored == *body, "{name} differs from what was sent");

@@ -38,9 +38,7 @@ fn wait_for_bytes(directory: &Path, length: u64) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let entries = std::fs::read_dir(directory.join("uploads")).expect("uploads");
-        let stored = entries
-            .filter_map(|entry| entry.ok()?.metadata().ok())
-            .map(|m| m.len());
+        let stored = entries.filter_map(|entry| entry.ok()?.metadata().ok()).map(|m| m.len());
         if stored.max().unwrap_or(0) >= length {
             return;
         }
@@ -59,9 +57,7 @@ fn a_stop_in_mid_body_keeps_what_arrived(start: Start) {
     let path = created.header("location").expect("a URL").to_owned();
 
     let mut stream = TcpStream::connect(server.addr).expect("a connection");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
     let head = head_with(&patch(&path, 0), body.len());
     stream.write_all(head.as_bytes()).expect("the head");
     stream.write_all(&body[..half]).expect("half of the body");
@@ -83,9 +79,7 @@ fn a_stop_in_mid_body_keeps_what_arrived(start: Start) {
     assert_eq!(answer.expect("an answer").offset(), body.len() as u64);
     assert!(server.terminate().success());
     let files = std::fs::read_dir(directory.path().join("files")).expect("files");
-    let stored: Vec<_> = files
-        .map(|file| std::fs::read(file.unwrap().path()).unwrap())
-        .collect();
+    let stored: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
     assert!(stored == [body], "the file differs from what was sent");
 }
 
@@ -106,17 +100,11 @@ fn the_actix_example_keeps_what_arrived_when_it_is_stopped() {
 
 /// Runs tus-server with arguments that it cannot start with; what it says, on one line.
 fn refused(arguments: &[&str]) -> String {
-    let output = Command::new(program("tus-server"))
-        .args(arguments)
-        .output()
-        .expect("tus-server");
+    let output = Command::new(program("tus-server")).args(arguments).output().expect("tus-server");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = String::from_utf8(output.stderr.clone()).expect("text");
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(
-        output.stdout.is_empty(),
-        "it listened before it looked: {output:?}"
-    );
+    assert!(output.stdout.is_empty(), "it listened before it looked: {output:?}");
     said
 }
 
@@ -134,10 +122,7 @@ fn what_cannot_work_is_one_clear_line_and_exit_code_2() {
     ];
     for (arguments, named) in table {
         let said = refused(arguments);
-        assert!(
-            said.starts_with("tus-server: ") && said.contains(named),
-            "{said}"
-        );
+        assert!(said.starts_with("tus-server: ") && said.contains(named), "{said}");
     }
 }
 
@@ -145,14 +130,8 @@ fn what_cannot_work_is_one_clear_line_and_exit_code_2() {
 fn a_second_server_on_one_directory_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let first = tus_server(directory.path());
-    let uploads = format!(
-        "--upload-dir={}",
-        directory.path().join("uploads").display()
-    );
-    let files = format!(
-        "--destination-dir={}",
-        directory.path().join("files").display()
-    );
+    let uploads = format!("--upload-dir={}", directory.path().join("uploads").display());
+    let files = format!("--destination-dir={}", directory.path().join("files").display());
     let said = refused(&["--port=0", &uploads, &files]);
     assert!(said.contains("wait-for-dir"), "{said}");
     // One that is told to wait takes over once the first has stopped.

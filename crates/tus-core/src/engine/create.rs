@@ -114,6 +114,7 @@ pub(super) async fn make(
         }
         return Err(refuse(&error, "create", &upload.id));
     }
+    tracing::info!(upload = %upload.id, length = upload.length, "created");
     Ok(upload)
 }
 

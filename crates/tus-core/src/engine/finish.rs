@@ -22,6 +22,7 @@ pub(super) async fn place(session: &mut Session<'_>) -> Result<(), Refusal> {
     let placed = session.tus.chunks.finish(&old, &FinishAs::of(&session.upload, length)).await;
     match placed {
         Ok(locator) => {
+            tracing::info!(upload = %session.upload.id, length, at = locator.as_str(), "complete");
             let superseded = (locator != old).then_some(old);
             let event = Uuid::new_v4().to_string();
             let phase = Phase::Complete { event, since, superseded };

@@ -51,6 +51,7 @@ pub(super) async fn end(
     let before = Arc::new(session.upload.clone());
     let gone = expire::gone(reason, &tus.policy, session.now());
     session.update(|upload| upload.phase = gone.clone()).await?;
+    tracing::info!(upload = %before.id, ?reason, "gone");
     remove_bytes(session, &before).await?;
     if reason == GoneReason::Terminated {
         let removed = tus.meta.remove(&before.id).await;

@@ -1,0 +1,212 @@
+//! What survives a restart: stores, clock, application.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::StatusCode;
+use tus_core::{
+    HookError, Kind, MemoryStore, Phase, Policy, Rejection, Reply, Timestamp, Tus, Upload,
+    UploadId,
+    store::{ChunkStore, MetaStore},
+};
+
+use super::{Lossy, Manner};
+
+/// A clock that a test moves.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<AtomicU64>);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(1_700_000_000_000)))
+    }
+}
+
+impl Clock {
+    /// What it shows.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Sets it back.
+    pub fn set_back(&self, by: Duration) {
+        let by = u64::try_from(by.as_millis()).expect("a short time");
+        self.0.fetch_sub(by, Ordering::SeqCst);
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, by: Duration) {
+        self.0.store(self.now().after(by).as_millis(), Ordering::SeqCst);
+    }
+}
+
+/// An event that the application was told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The upload.
+    pub id: UploadId,
+    /// The id of the event.
+    pub event: String,
+    /// How many bytes it was said to have.
+    pub length: u64,
+}
+
+/// An application that writes down what it is told, and gives uploads the ids `u1`, `u2`, and so
+/// on.
+#[derive(Debug, Default)]
+pub struct Application {
+    /// Its `on_finish`, in order.
+    pub finished: Mutex<Vec<Told>>,
+    /// Its `on_expired`.
+    pub expired: Mutex<Vec<UploadId>>,
+    /// Its `on_terminated`.
+    pub terminated: Mutex<Vec<UploadId>>,
+    /// So many times `on_finish` fails first.
+    pub fails: AtomicU64,
+    /// Whether `on_finish` says no.
+    pub rejects: bool,
+    /// What it saw that must never be; a panic in a hook would be caught.
+    pub complaints: Mutex<Vec<String>>,
+    /// How many ids it gave away.
+    pub created: AtomicU64,
+}
+
+impl Application {
+    /// The ids that it gave away.
+    pub fn ids(&self) -> Vec<UploadId> {
+        let count = self.created.load(Ordering::SeqCst);
+        (1..=count).map(|n| format!("u{n}").parse().expect("an id")).collect()
+    }
+
+    /// The events of an upload.
+    pub fn events(&self, id: &UploadId) -> Vec<String> {
+        let finished = self.finished.lock().expect("a log");
+        finished.iter().filter(|told| told.id == *id).map(|told| told.event.clone()).collect()
+    }
+}
+
+/// Everything that outlives a process.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The time.
+    pub clock: Clock,
+    /// The records.
+    pub records: MemoryStore,
+    /// The bytes.
+    pub bytes: Lossy,
+    /// The application.
+    pub application: Arc<Application>,
+    /// What is allowed.
+    pub policy: Policy,
+}
+
+impl World {
+    /// A new one.
+    pub fn new(manner: Manner, policy: Policy, application: Application) -> Self {
+        let clock = Clock::default();
+        let bytes = Lossy::new(clock.clone(), manner);
+        let application = Arc::new(application);
+        Self { clock, records: MemoryStore::new(), bytes, application, policy }
+    }
+
+    /// Starts a process on its stores, seen through these.
+    pub fn serve(&self, meta: impl MetaStore, chunks: impl ChunkStore) -> Tus {
+        let clock = self.clock.clone();
+        let (names, finish) = (self.application.clone(), self.clone());
+        let (expired, terminated) = (self.application.clone(), self.application.clone());
+        let builder = Tus::builder().meta(meta).chunks(chunks).policy(self.policy.clone());
+        builder
+            .clock(move || clock.now())
+            .before_create(move |_, mut new| {
+                let n = names.created.fetch_add(1, Ordering::SeqCst) + 1;
+                new.id = format!("u{n}").parse().ok();
+                async move { Ok(new) }
+            })
+            .on_finish(move |finished| {
+                let world = finish.clone();
+                async move {
+                    let told = Told {
+                        id: finished.id().clone(),
+                        event: finished.event_id.clone(),
+                        length: finished.length,
+                    };
+                    world.is_told(told).await
+                }
+            })
+            .on_expired(move |ended| {
+                expired.expired.lock().expect("a log").push(ended.upload.id.clone());
+                async {}
+            })
+            .on_terminated(move |ended| {
+                terminated.terminated.lock().expect("a log").push(ended.upload.id.clone());
+                async {}
+            })
+            .build()
+            .expect("a policy that works")
+    }
+
+    /// The application's `on_finish`.
+    async fn is_told(&self, told: Told) -> Result<Reply, HookError> {
+        let application = &self.application;
+        if let Some(wrong) = self.is_early(&told).await {
+            let text = format!("on_finish of {}: {wrong}", told.id);
+            application.complaints.lock().expect("a log").push(text);
+        }
+        application.finished.lock().expect("a log").push(told);
+        let failing = application.fails.load(Ordering::SeqCst);
+        if failing > 0 {
+            application.fails.store(failing - 1, Ordering::SeqCst);
+            return Err(HookError::Failed(Box::new(io::Error::other("a bad day"))));
+        }
+        match application.rejects {
+            true => Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "no\n").into()),
+            false => Ok(Reply::new()),
+        }
+    }
+
+    /// Why an upload should not be announced yet, if so.
+    async fn is_early(&self, told: &Told) -> Option<String> {
+        let Some(upload) = self.record(&told.id).await else {
+            return Some("there is no record".to_owned());
+        };
+        let durable = self.bytes.durable(&upload.locator).map(|bytes| bytes.len() as u64);
+        match &upload.phase {
+            _ if upload.kind == Kind::Partial => Some("a partial is announced".to_owned()),
+            Phase::Complete { event, .. } if *event != told.event => {
+                Some(format!("event {} is told, {event} is recorded", told.event))
+            }
+            Phase::Complete { .. } if durable != Some(told.length) => {
+                Some(format!("{durable:?} of {} bytes are durable", told.length))
+            }
+            Phase::Complete { .. } => None,
+            phase => Some(format!("{phase:?} is recorded")),
+        }
+    }
+
+    /// A record, read beside the server; `None` if there is none.
+    pub async fn record(&self, id: &UploadId) -> Option<Upload> {
+        match MetaStore::load(&self.records, id).await {
+            Ok((upload, _)) => Some(upload),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => panic!("{id}: {error}"),
+        }
+    }
+
+    /// All records.
+    pub async fn all(&self) -> BTreeMap<UploadId, Upload> {
+        let mut all = BTreeMap::new();
+        for id in self.application.ids() {
+            if let Some(upload) = self.record(&id).await {
+                all.insert(id, upload);
+            }
+        }
+        all
+    }
+}

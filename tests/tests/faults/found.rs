@@ -1,0 +1,1 @@
+//! Smaller faults, one test each.
