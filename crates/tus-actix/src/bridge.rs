@@ -151,7 +151,8 @@ impl MessageBody for ResponseBody {
 
     fn size(&self) -> BodySize {
         match http_body::Body::size_hint(&self.0).exact() {
-            Some(0) => BodySize::None,
+            // An empty body is announced as such, or the client waits for the connection to end;
+            // where there must be no length (204), actix-web leaves it out by itself.
             Some(length) => BodySize::Sized(length),
             None => BodySize::Stream,
         }
