@@ -154,6 +154,7 @@ impl MessageBody for ResponseBody {
             // An empty body is announced as such, or the client waits for the connection to end;
             // where there must be no length (204), actix-web leaves it out by itself.
             Some(length) => BodySize::Sized(length),
+            None if http_body::Body::is_end_stream(&self.0) => BodySize::None,
             None => BodySize::Stream,
         }
     }

@@ -53,15 +53,14 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let path = path.trim_end_matches('/');
-    let at = move |tail: fn(&str) -> &str| {
-        let tus = tus.clone();
-        any(move |uri: OriginalUri, request: Request| serve(tus.clone(), uri, request, tail))
-    };
+    let segments = path.matches('/').count();
+    let serve =
+        any(move |uri: OriginalUri, request: Request| serve(tus.clone(), uri, request, segments));
     let mut router = Router::new()
-        .route(&format!("{path}/"), at(|_| "/"))
-        .route(&format!("{path}/{{tus_upload}}"), at(last_segment));
+        .route(&format!("{path}/"), serve.clone())
+        .route(&format!("{path}/{{*tus_upload}}"), serve.clone());
     if !path.is_empty() {
-        router = router.route(path, at(|_| ""));
+        router = router.route(path, serve);
     }
     router
 }
@@ -71,10 +70,10 @@ async fn serve(
     tus: Tus,
     OriginalUri(uri): OriginalUri,
     mut request: Request,
-    tail: fn(&str) -> &str,
+    segments: usize,
 ) -> Response<Body> {
     // Nesting cuts the path; clients know the whole one, and are told URLs below it.
-    let tail = tail(uri.path()).to_owned();
+    let tail = below(request.uri().path(), segments).to_owned();
     let mount = uri.path().strip_suffix(&tail).unwrap_or_default().to_owned();
     *request.uri_mut() = uri;
     let extensions = request.extensions();
@@ -84,7 +83,28 @@ async fn serve(
     tus_core::detached(tus, request, arrival).await
 }
 
-/// The last segment of a path, with its slash.
-fn last_segment(path: &str) -> &str {
-    path.rfind('/').and_then(|at| path.get(at..)).unwrap_or_default()
+/// What stands below so many segments of a path, in the client's own text.
+fn below(path: &str, segments: usize) -> &str {
+    let slash = path.match_indices('/').nth(segments);
+    slash.and_then(|(at, _)| path.get(at..)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_path_is_the_clients_own_text() {
+        let table = [
+            ("/files", 1, ""),
+            ("/files/", 1, "/"),
+            ("/files/%41bc", 1, "/%41bc"),
+            ("/users/a%2Fb/files/x", 3, "/x"),
+            ("/files/a/b", 1, "/a/b"),
+            ("/abc", 0, "/abc"),
+        ];
+        for (path, segments, expected) in table {
+            assert_eq!(below(path, segments), expected, "{path}");
+        }
+    }
 }

@@ -14,8 +14,14 @@ use crate::store::{ChunkReader, StoreError};
 pub struct Body(Kind);
 
 enum Kind {
+    /// The answer to a HEAD: no body, of which nothing is said. A length of zero would be that of
+    /// what a GET sends (RFC 9110, section 8.6).
+    Unsaid,
     Full(Option<Bytes>),
-    Download { left: u64, state: State },
+    Download {
+        left: u64,
+        state: State,
+    },
 }
 
 type Next = (Box<dyn ChunkReader>, Result<Option<Bytes>, StoreError>);
@@ -30,6 +36,10 @@ impl Body {
     /// Nothing.
     pub fn empty() -> Self {
         Self(Kind::Full(None))
+    }
+
+    pub(crate) fn unsaid() -> Self {
+        Self(Kind::Unsaid)
     }
 
     pub(crate) fn full(bytes: Bytes) -> Self {
@@ -51,6 +61,7 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
         let (left, state) = match &mut self.0 {
+            Kind::Unsaid => return Poll::Ready(None),
             Kind::Full(bytes) => return Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Kind::Download { left: 0, .. } => return Poll::Ready(None),
             Kind::Download { left, state } => (left, state),
@@ -86,6 +97,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
+            Kind::Unsaid => true,
             Kind::Full(bytes) => bytes.is_none(),
             Kind::Download { left, .. } => *left == 0,
         }
@@ -93,6 +105,7 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
+            Kind::Unsaid => SizeHint::default(),
             Kind::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }

@@ -316,7 +316,7 @@ fn respond(answer: Answer, download: Option<Body>, is_head: bool) -> Response<Bo
     let Answer { status, headers, body } = answer;
     let body = match download {
         Some(download) => download,
-        None if is_head => Body::empty(),
+        None if is_head => Body::unsaid(),
         None => Body::full(body),
     };
     let mut response = Response::new(body);
