@@ -2,7 +2,7 @@ use std::{collections::HashSet, convert::Infallible, iter, path::Component, path
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::*;
+use super::{folder::*, *};
 
 const SEPARATORS_AND_FORBIDDEN: [char; 9] = ['/', '\\', '<', '>', ':', '"', '|', '?', '*'];
 
