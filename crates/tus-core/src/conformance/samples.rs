@@ -41,6 +41,7 @@ pub(super) fn upload(id: &UploadId) -> Upload {
         max_size: None,
         created_at: Timestamp::from_millis(1_700_000_000_000),
         expires_at: None,
+        holds_parts: false,
         finals: Vec::new(),
     }
 }
@@ -99,12 +100,17 @@ fn phases() -> Vec<Phase> {
         .with_header(name, latin);
     let mut phases = vec![
         Phase::Open,
-        Phase::Complete { event: "01-é".to_owned(), since, superseded: None },
-        Phase::Complete { event: String::new(), since, superseded: Some(Locator::new("old")) },
+        Phase::Complete { event: "01-é".to_owned(), since, placed: false, superseded: None },
+        Phase::Complete {
+            event: String::new(),
+            since,
+            placed: true,
+            superseded: Some(Locator::new("old")),
+        },
         Phase::Announced { since, reply: Reply::new() },
         Phase::Announced { since, reply },
-        Phase::Refused { since, rejection: Rejection::forbidden("") },
-        Phase::Refused { since, rejection },
+        Phase::Refused { since, rejection: Rejection::forbidden(""), unwanted: false },
+        Phase::Refused { since, rejection, unwanted: true },
     ];
     for reason in [GoneReason::Expired, GoneReason::Terminated, GoneReason::PartLost] {
         let forget_at = Timestamp::from_millis(1_800_000_000_000);

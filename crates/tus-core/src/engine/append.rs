@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     hooks::Action,
-    model::{Append, Outcome, Phase, Refusal, Upload, UploadId},
+    model::{Append, GoneReason, Outcome, Phase, Refusal, Upload, UploadId},
     protocol::{
         admit::{self, Admission},
         expire,
@@ -36,34 +36,48 @@ where
     }
     let upload = exchange.peek(id).await?;
     exchange.authorize(Action::Append, Some(&upload)).await?;
-    if let Err(refusal) = admit::check_head(&append, &upload, &tus.policy) {
-        return Err(offset_first(exchange, &append, &upload, refusal).await);
-    }
-    let mut session = Session::open(tus, id, Session::preempting(tus)).await?;
+    let hopeless = admit::check_head(&append, &upload, &tus.policy).err();
+    check_offset(exchange, &append, &upload, hopeless).await?;
+    let mut session = Session::open_peeked(tus, &upload).await?;
     let outcome = append_leased(exchange, &mut session, &append, body).await;
     session.release().await;
     outcome
 }
 
-/// A body that is too long is refused before anybody is asked to let go; but if its offset is
-/// wrong, that is what the client must hear (tus 1.0.0, PATCH: MUST respond with 409).
-async fn offset_first(
+/// Refuses what can be seen to be hopeless before anybody is asked to let go.
+///
+/// A wrong offset comes first (tus 1.0.0, PATCH: MUST respond with 409), then the refusal that the
+/// head deserves. An offset below what is stored is hopeless for good; one above it may become
+/// right once the holder has stored what it has.
+async fn check_offset(
     exchange: &Exchange<'_>,
     append: &Append,
     upload: &Upload,
-    refusal: Refusal,
-) -> Refusal {
-    if !matches!(refusal, Refusal::BodyTooLong | Refusal::TooLarge { .. }) {
-        return refusal;
+    hopeless: Option<Refusal>,
+) -> Result<(), Refusal> {
+    let too_long = matches!(hopeless, Some(Refusal::BodyTooLong | Refusal::TooLarge { .. }));
+    if let Some(refusal) = hopeless.clone().filter(|_| !too_long) {
+        return Err(refusal);
     }
-    let expected = match (&upload.phase, upload.length) {
-        (Phase::Open, _) => match exchange.tus.chunks.stat(&upload.locator).await {
-            Ok(stored) => stored.length,
-            Err(error) => return refuse(&error, "stat", &upload.id),
-        },
-        (_, length) => length.unwrap_or(append.at),
+    let expected = match upload.phase {
+        Phase::Open => {
+            let stored = exchange.tus.chunks.stat(&upload.locator).await;
+            let stored = stored.map_err(|error| refuse(&error, "stat", &upload.id))?;
+            let policy = &exchange.tus.policy;
+            let expires_at = expire::expires_at(upload, Some(stored.modified), policy);
+            if expires_at.is_some_and(|at| at <= exchange.tus.now()) {
+                return Err(Refusal::Gone(GoneReason::Expired));
+            }
+            stored.length
+        }
+        _ => upload.length.unwrap_or(append.at),
     };
-    if append.at == expected { refusal } else { Refusal::OffsetMismatch { expected } }
+    // Bytes behind a fence may yet be cut.
+    let below = append.at < expected && upload.fence.is_none();
+    if below || (too_long && append.at != expected) {
+        return Err(Refusal::OffsetMismatch { expected });
+    }
+    hopeless.map_or(Ok(()), Err)
 }
 
 async fn append_leased<B>(
@@ -116,6 +130,13 @@ where
     let stored = if admission.sealed { admission.start } else { session.stored.length };
     let settlement = settle(admission, verdict, stored);
     if let Some(start) = settlement.cut_to {
+        if session.upload.fence.is_none() {
+            // Should the cut be interrupted, whoever comes next must know that it is due. If even
+            // that fails, the cut itself may still succeed.
+            if let Err(refusal) = session.update(|upload| upload.fence = Some(start)).await {
+                tracing::warn!(upload = %session.upload.id, ?refusal, "cannot fence off bytes");
+            }
+        }
         session.truncate(start).await?;
     }
     if !admission.sealed && settlement.changes(&session.upload) {

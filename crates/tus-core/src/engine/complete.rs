@@ -14,7 +14,7 @@ pub(super) async fn complete(
     session: &mut Session<'_>,
     request: Option<&RequestContext>,
 ) -> Result<(), Refusal> {
-    finish::place(session).await?;
+    finish::begin(session).await?;
     announce(session, request).await
 }
 
@@ -28,10 +28,15 @@ pub(super) async fn announce(
     request: Option<&RequestContext>,
 ) -> Result<(), Refusal> {
     let tus = session.tus;
+    finish::place(session).await?;
     let upload = &session.upload;
     let (event, superseded) = match &upload.phase {
         Phase::Complete { event, superseded, .. } => (event.clone(), superseded.clone()),
-        Phase::Refused { rejection, .. } => return Err(rejection.clone().into()),
+        Phase::Refused { rejection, .. } => {
+            let refusal = rejection.clone().into();
+            concat::after_final(session).await;
+            return Err(refusal);
+        }
         Phase::Announced { .. } => {
             tell_finals(session);
             return Ok(());
@@ -55,20 +60,23 @@ pub(super) async fn announce(
     let since = session.now();
     match said {
         Some(Ok(reply)) if stored_size(&reply.headers, &reply.body) <= Reply::MAX_STORED => {
-            tus.retries.forget(&id);
             let phase = Phase::Announced { since, reply };
             session.update(|upload| upload.phase = phase.clone()).await?;
+            tus.retries.forget(&id);
+            concat::after_final(session).await;
             Ok(())
         }
         Some(Err(HookError::Reject(rejection))) => {
-            tus.retries.forget(&id);
             let rejection = bounded(rejection);
-            let phase = Phase::Refused { since, rejection: rejection.clone() };
+            let refusal = rejection.clone().into();
+            let phase = Phase::Refused { since, rejection, unwanted: true };
             session.update(|upload| upload.phase = phase.clone()).await?;
-            // What the application does not want is not kept; the record stays, to say so.
-            let removed = tus.chunks.remove(&session.upload.locator).await;
-            removed.map_err(|error| refuse(&error, "remove", &id))?;
-            Err(rejection.into())
+            tus.retries.forget(&id);
+            concat::after_final(session).await;
+            if let Err(failed) = remove_unwanted(session).await {
+                tracing::warn!(upload = %id, ?failed, "refused bytes are left to the sweeper");
+            }
+            Err(refusal)
         }
         failed => {
             match failed {
@@ -86,6 +94,20 @@ pub(super) async fn announce(
             Err(Refusal::Unavailable { retry_after })
         }
     }
+}
+
+/// Removes the bytes that the application does not want; the record stays, to say so.
+pub(super) async fn remove_unwanted(session: &mut Session<'_>) -> Result<(), Refusal> {
+    let Phase::Refused { unwanted: true, .. } = session.upload.phase else { return Ok(()) };
+    let removed = session.tus.chunks.remove(&session.upload.locator).await;
+    removed.map_err(|error| refuse(&error, "remove", &session.upload.id))?;
+    session
+        .update(|upload| {
+            if let Phase::Refused { unwanted, .. } = &mut upload.phase {
+                *unwanted = false;
+            }
+        })
+        .await
 }
 
 /// Bytes that storing headers and body takes, roughly.

@@ -26,6 +26,9 @@ pub(super) async fn create_final(
 ) -> Result<Outcome, Refusal> {
     let tus = exchange.tus;
     rules::check_count(parts, &tus.policy)?;
+    if create.concat.as_ref().is_some_and(|text| text.len() > MAX_CONCAT) {
+        return Err(Refusal::PartCount);
+    }
     let mut found = BTreeMap::new();
     for id in parts {
         if found.contains_key(id) {
@@ -34,6 +37,9 @@ pub(super) async fn create_final(
         let part = exchange.peek(id).await?;
         exchange.authorize(Action::Concatenate, Some(&part)).await?;
         rules::check_part(&part)?;
+        if part.finals.len() >= MAX_FINALS {
+            return Err(Refusal::PartCount);
+        }
         if expired(tus, &part).await? {
             return Err(Refusal::Gone(GoneReason::Expired));
         }
@@ -47,8 +53,34 @@ pub(super) async fn create_final(
     if !found.values().all(|part| part.is_complete()) {
         register(tus, &upload).await;
     }
-    let reply = try_final(tus, &id, Some(&exchange.request)).await?;
+    let reply = match try_final(tus, &id, Some(&exchange.request)).await {
+        Ok(reply) => reply,
+        // Somebody holds a part: the final waits, as it would for an unfinished one.
+        Err(Refusal::Locked) => None,
+        Err(refusal) => {
+            withdraw(tus, &id).await;
+            return Err(refusal);
+        }
+    };
     Ok(Outcome::Created { location: upload.url, offset: None, expires_at: None, reply })
+}
+
+/// The most bytes of `Upload-Concat`, which is kept in the record.
+const MAX_CONCAT: usize = 256 * 1024;
+
+/// The most finals that may wait for one part, which are kept in its record.
+const MAX_FINALS: usize = 100;
+
+/// Ends a final that could not be made and is still open: its client never learns its URL.
+async fn withdraw(tus: &Arc<Inner>, id: &UploadId) {
+    let how = Acquire { wait: tus.policy.lease_wait, preempt: false };
+    let Ok(mut session) = Session::lease(tus, id, how).await else { return };
+    if session.upload.is_open()
+        && let Err(refusal) = terminate::end(&mut session, GoneReason::Terminated).await
+    {
+        tracing::warn!(upload = %id, ?refusal, "a final that could not be made is left");
+    }
+    session.release().await;
 }
 
 /// Whether a part's time is up, though nobody has swept it yet.
@@ -94,10 +126,6 @@ pub(super) async fn try_final(
     let tried = try_leased(&mut session, request).await;
     let upload = session.upload.clone();
     session.release().await;
-    if !upload.is_open() {
-        let used = tus.policy.remove_used_parts && matches!(upload.phase, Phase::Announced { .. });
-        release_parts(tus, &upload, used).await;
-    }
     tried?;
     Ok(match upload.phase {
         Phase::Announced { reply, .. } => Some(reply),
@@ -217,46 +245,75 @@ pub(super) async fn last_activity(session: &Session<'_>) -> Result<Timestamp, Re
     Ok(last)
 }
 
-/// Lets go of the parts of a final that no longer needs them, and removes them if that is wanted.
-async fn release_parts(tus: &Arc<Inner>, upload: &Upload, remove: bool) {
-    forget_final(tus, upload).await;
-    if !remove {
+/// Lets go of the parts of a final that has ended, and removes them if that is wanted.
+///
+/// Until it has been done, the final is due.
+pub(super) async fn after_final(session: &mut Session<'_>) {
+    if !session.upload.holds_parts {
         return;
     }
-    for id in distinct(upload) {
-        let how = Acquire { wait: std::time::Duration::ZERO, preempt: false };
-        let Ok(mut session) = Session::lease(tus, &id, how).await else {
-            continue;
-        };
-        // Another final may want it still.
-        if session.upload.finals.is_empty()
-            && let Err(refusal) = terminate::end(&mut session, GoneReason::Terminated).await
-        {
-            tracing::warn!(part = %id, ?refusal, "a used part could not be removed");
-        }
-        session.release().await;
+    let used = matches!(session.upload.phase, Phase::Announced { .. });
+    let remove = used && session.tus.policy.remove_used_parts;
+    let released = release_parts(session.tus, &session.upload, remove).await;
+    let noted = match released {
+        Ok(()) => session.update(|upload| upload.holds_parts = false).await,
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = noted {
+        tracing::warn!(upload = %session.upload.id, ?refusal, "parts are left to the sweeper");
     }
 }
 
-/// Takes a final that ended out of the records of its parts.
-pub(super) async fn forget_final(tus: &Inner, upload: &Upload) {
+/// Takes a final that ended out of the records of its parts, and removes those that nobody else
+/// waits for, if that is wanted.
+pub(super) async fn release_parts(
+    tus: &Arc<Inner>,
+    upload: &Upload,
+    remove: bool,
+) -> Result<(), Refusal> {
     for id in distinct(upload) {
-        let Ok((part, _)) = tus.meta.load(&id).await else {
-            continue;
-        };
-        if !part.finals.contains(&upload.id) {
-            continue;
-        }
-        let forget = |part: &mut Upload| part.finals.retain(|id| *id != upload.id);
-        if let Err(refusal) = update_unleased(tus, &id, forget).await {
-            tracing::warn!(part = %id, ?refusal, "a part still names a final that ended");
+        match release_part(tus, upload, &id, remove).await {
+            Ok(()) | Err(Refusal::NotFound | Refusal::Gone(_)) => {}
+            Err(refusal) => return Err(refusal),
         }
     }
+    Ok(())
+}
+
+async fn release_part(
+    tus: &Arc<Inner>,
+    upload: &Upload,
+    id: &UploadId,
+    remove: bool,
+) -> Result<(), Refusal> {
+    let (part, _) = tus.meta.load(id).await.map_err(|error| refuse(&error, "load", id))?;
+    if part.finals.contains(&upload.id) {
+        let forget = |part: &mut Upload| part.finals.retain(|id| *id != upload.id);
+        update_unleased(tus, id, forget).await?;
+    }
+    if !remove {
+        return Ok(());
+    }
+    let how = Acquire { wait: std::time::Duration::ZERO, preempt: false };
+    let mut session = Session::lease(tus, id, how).await?;
+    // Another final may want it still.
+    let ended = match session.upload.finals.is_empty() {
+        // Boxed, because what ends a final comes by here for its parts.
+        true => Box::pin(terminate::end(&mut session, GoneReason::Terminated)).await.map(drop),
+        false => Ok(()),
+    };
+    session.release().await;
+    ended
 }
 
 /// Ends the finals that waited for a part that is no more.
 pub(super) async fn part_lost(tus: &Arc<Inner>, part: &Upload) {
     for id in &part.finals {
+        // One that has ended needs nothing, and may be held by whoever terminates its parts.
+        let Ok((found, _)) = tus.meta.load(id).await else { continue };
+        if !found.is_open() {
+            continue;
+        }
         match try_final(tus, id, None).await {
             Ok(_) | Err(Refusal::Gone(_) | Refusal::NotFound) => {}
             Err(refusal) => {
@@ -264,6 +321,23 @@ pub(super) async fn part_lost(tus: &Arc<Inner>, part: &Upload) {
             }
         }
     }
+}
+
+/// Strikes the finals that have ended from the record of a part.
+pub(super) async fn strike_ended(session: &mut Session<'_>) -> Result<(), Refusal> {
+    let mut ended = Vec::new();
+    for id in &session.upload.finals {
+        match session.tus.meta.load(id).await {
+            Ok((found, _)) if found.is_open() => {}
+            Ok(_) => ended.push(id.clone()),
+            Err(error) if error.is_not_found() => ended.push(id.clone()),
+            Err(error) => return Err(refuse(&error, "load", id)),
+        }
+    }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    session.update(|part| part.finals.retain(|id| !ended.contains(id))).await
 }
 
 fn distinct(upload: &Upload) -> Vec<UploadId> {

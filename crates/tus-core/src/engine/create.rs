@@ -53,7 +53,7 @@ where
         return Ok(Outcome::Created { location, offset: brought, expires_at, reply: None });
     }
     let mut session = Session::open(tus, &id, Session::preempting(tus)).await?;
-    let outcome = fill(exchange, &mut session, content, body).await;
+    let outcome = fill(exchange, &mut session, content, brought, body).await;
     session.release().await;
     outcome
 }
@@ -77,10 +77,11 @@ pub(super) async fn make(
         expires_at: expire::first_expiry(&tus.policy, now),
         placement: Placement::default(),
     };
-    let length = new.length;
+    let (length, brings) = (new.length, create.content.and_then(|content| content.length));
     let asked = tus.hooks.before_create(exchange.request.clone(), new);
     let new = tus.hook("before_create", asked).await?;
     rules::check_size(length, new.max_size)?;
+    rules::check_size(brings, new.max_size)?;
     let id = match new.id {
         Some(id) => id,
         None => random_id()?,
@@ -101,8 +102,10 @@ pub(super) async fn make(
         max_size: new.max_size,
         created_at: now,
         expires_at: new.expires_at,
+        holds_parts: false,
         finals: Vec::new(),
     };
+    upload.holds_parts = upload.parts().is_some();
     let mut object = NewObject::new(&upload.id);
     object.length = length;
     object.place = (!upload.is_partial()).then(|| PlaceAs::of(&upload));
@@ -123,6 +126,7 @@ async fn fill<B>(
     exchange: &Exchange<'_>,
     session: &mut Session<'_>,
     content: Option<Content>,
+    mut offset: Option<u64>,
     body: &mut Incoming<'_, B>,
 ) -> Result<Outcome, Refusal>
 where
@@ -130,36 +134,25 @@ where
     B::Error: fmt::Display,
 {
     let tus = session.tus;
-    let offset = match content {
-        None => None,
-        Some(content) => {
-            let append = Append { at: 0, length: None, content };
-            let stored = session.stored;
-            let admission = admit::admit(
-                &append,
-                &session.upload,
-                stored.length,
-                stored.modified,
-                &tus.policy,
-                session.now(),
-            )?;
-            let settlement = receive(exchange, session, &admission, body).await?;
-            match settlement.refusal {
-                // Nothing of the request counts, so there is no upload either.
-                Some(refusal) if settlement.offset == 0 => {
-                    terminate::end(session, GoneReason::Terminated).await?;
-                    return Err(refusal);
-                }
-                Some(refusal) => return Err(refusal),
-                None => Some(settlement.offset),
+    let mut broken = None;
+    if let Some(content) = content {
+        match receive_first(exchange, session, content, body).await {
+            Ok((kept, refusal)) => (offset, broken) = (Some(kept), refusal),
+            // Nobody will ever learn its URL, so there is no upload either.
+            Err(refusal) => {
+                terminate::end(session, GoneReason::Terminated).await?;
+                return Err(refusal);
             }
         }
-    };
+    }
     let whole = session.upload.length == Some(session.stored.length);
     if whole && session.upload.is_open() {
         complete::complete(session, Some(&exchange.request)).await?;
     } else {
         complete::announce(session, Some(&exchange.request)).await?;
+    }
+    if let Some(refusal) = broken {
+        return Err(refusal);
     }
     let upload = &session.upload;
     let reply = match &upload.phase {
@@ -172,6 +165,43 @@ where
         expires_at: expire::expires_at(upload, Some(session.stored.modified), &tus.policy),
         reply,
     })
+}
+
+/// How many of the first bytes are kept, and what is to be said nevertheless.
+///
+/// An upload that kept some of them is made, whatever stopped the rest: its client learns the URL
+/// and how far it came (tus 1.0.0: accept as many bytes as possible), and hears more when it goes
+/// on. What the client itself did wrong is refused.
+async fn receive_first<B>(
+    exchange: &Exchange<'_>,
+    session: &mut Session<'_>,
+    content: Content,
+    body: &mut Incoming<'_, B>,
+) -> Result<(u64, Option<Refusal>), Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    let append = Append { at: 0, length: None, content };
+    let (stored, policy) = (session.stored, &session.tus.policy);
+    let now = session.now();
+    let admission =
+        admit::admit(&append, &session.upload, stored.length, stored.modified, policy, now)?;
+    let settlement = receive(exchange, session, &admission, body).await?;
+    let offset = settlement.offset;
+    match settlement.refusal {
+        None => Ok((offset, None)),
+        // The client has left, but an application that chose the id may know where to go on.
+        Some(Refusal::BodyBroken) if offset > 0 => Ok((offset, Some(Refusal::BodyBroken))),
+        Some(
+            Refusal::BodyIdle
+            | Refusal::Preempted
+            | Refusal::Draining
+            | Refusal::Full
+            | Refusal::Unavailable { .. },
+        ) if offset > 0 => Ok((offset, None)),
+        Some(refusal) => Err(refusal),
+    }
 }
 
 /// An id with 160 random bits.

@@ -6,26 +6,41 @@ use crate::{
     store::{FinishAs, StoreErrorKind},
 };
 
-/// Puts the bytes of a whole upload where they belong, and records it.
+/// Records that all bytes of an upload are there, with the event that is to be announced.
 ///
-/// Order (DESIGN, section 11): the store places, durably; then the record says so, with the event
-/// that is to be announced. A crash between the two repeats the placing, which finds its own work.
-/// A partial is neither placed nor announced.
-pub(super) async fn place(session: &mut Session<'_>) -> Result<(), Refusal> {
+/// From now on the upload is due: whatever is interrupted is gone on with, whether a client comes
+/// back or not. A partial is neither placed nor announced, and is through with this.
+pub(super) async fn begin(session: &mut Session<'_>) -> Result<(), Refusal> {
     let since = session.now();
-    if session.upload.is_partial() {
-        let phase = Phase::Announced { since, reply: Reply::new() };
-        return session.update(|upload| upload.phase = phase.clone()).await;
-    }
     let length = session.stored.length;
+    let phase = if session.upload.is_partial() {
+        Phase::Announced { since, reply: Reply::new() }
+    } else {
+        tracing::info!(upload = %session.upload.id, length, "complete");
+        let event = Uuid::new_v4().to_string();
+        Phase::Complete { event, since, placed: false, superseded: None }
+    };
+    session.update(|upload| upload.phase = phase.clone()).await
+}
+
+/// Puts the bytes of a complete upload where they belong, and records where that is.
+///
+/// The store places, durably; then the record says so. A crash between the two repeats the
+/// placing, which finds its own work.
+pub(super) async fn place(session: &mut Session<'_>) -> Result<(), Refusal> {
+    let Phase::Complete { event, since, placed: false, .. } = session.upload.phase.clone() else {
+        return Ok(());
+    };
+    let id = session.upload.id.clone();
+    let length = session.upload.length.unwrap_or(session.stored.length);
     let old = session.upload.locator.clone();
     let placed = session.tus.chunks.finish(&old, &FinishAs::of(&session.upload, length)).await;
     match placed {
+        // Nothing moved, so there is nothing to record.
+        Ok(locator) if locator == old => Ok(()),
         Ok(locator) => {
-            tracing::info!(upload = %session.upload.id, length, at = locator.as_str(), "complete");
-            let superseded = (locator != old).then_some(old);
-            let event = Uuid::new_v4().to_string();
-            let phase = Phase::Complete { event, since, superseded };
+            tracing::info!(upload = %id, at = locator.as_str(), "placed");
+            let phase = Phase::Complete { event, since, placed: true, superseded: Some(old) };
             session
                 .update(|upload| {
                     upload.phase = phase.clone();
@@ -35,12 +50,13 @@ pub(super) async fn place(session: &mut Session<'_>) -> Result<(), Refusal> {
         }
         Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
             tracing::warn!(
-                upload = %session.upload.id, at = old.as_str(), %error,
+                upload = %id, at = old.as_str(), %error,
                 "the name is taken; the bytes stay where they are until they expire"
             );
-            let phase = Phase::Refused { since, rejection: name_taken() };
+            let rejection = name_taken();
+            let phase = Phase::Refused { since: session.now(), rejection, unwanted: false };
             session.update(|upload| upload.phase = phase.clone()).await
         }
-        Err(error) => Err(refuse(&error, "finish", &session.upload.id)),
+        Err(error) => Err(refuse(&error, "finish", &id)),
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn inspect(exchange: &Exchange<'_>, id: &UploadId) -> Result<Ou
         let modified = modified(exchange, &upload).await?;
         return view(exchange, &upload, 0, modified);
     }
-    let session = Session::open(tus, id, Session::preempting(tus)).await?;
+    let session = Session::open_peeked(tus, &upload).await?;
     let (upload, stored) = (Arc::new(session.upload.clone()), session.stored);
     session.release().await;
     // Recovery may have found it whole.
@@ -61,6 +61,10 @@ async fn settled(exchange: &Exchange<'_>, upload: Arc<Upload>) -> Result<Arc<Upl
         return Ok(upload);
     }
     let (tus, id) = (Arc::clone(exchange.tus), upload.id.clone());
+    // One that failed is tried again in its own time, not as often as somebody asks.
+    if let Some(retry_after) = tus.retries.until(&id) {
+        return Err(Refusal::Unavailable { retry_after });
+    }
     let wait: Duration = tus.policy.finish_wait;
     let task = tus.running.spawn({
         let tus = Arc::clone(&tus);

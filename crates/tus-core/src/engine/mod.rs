@@ -298,6 +298,12 @@ impl fmt::Debug for Tus {
     }
 }
 
+/// A moment so much later, or as late as makes no difference.
+fn later(now: tokio::time::Instant, by: Duration) -> tokio::time::Instant {
+    const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    now.checked_add(by).unwrap_or(now + YEARS)
+}
+
 /// The origin of a request, kept while its headers move on.
 trait CloneOrigin {
     fn clone_origin(&self) -> http::HeaderMap;

@@ -6,11 +6,12 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     exchange::refuse,
     incoming::{Frame, Incoming},
+    later,
     session::Session,
 };
 use crate::{
     hooks::{Hooks as _, Progress},
-    model::{Algorithm, Digest, Hashers, Refusal, Upload},
+    model::{Algorithm, Digest, Extension, Hashers, Refusal, Upload},
     protocol::{
         admit::Admission,
         intake::{Ending, Intake, Take, Verdict},
@@ -39,29 +40,32 @@ where
     B::Error: fmt::Display,
 {
     let mut intake = Intake::new(admission);
-    let mut sink = Sink { session, start: admission.start, blocking, writer: None, unsynced: 0 };
+    let start = admission.start;
+    let mut sink =
+        Sink { session, blocking, writer: None, start, at: start, synced: start, failed: None };
     let mut ending = take(&mut sink, &mut intake, body).await;
     // The end of a write decides as much as the write itself: nothing is told that is not synced.
-    let synced = match sink.writer.take() {
-        Some(mut writer) => Some(writer.sync().await),
-        None => None,
-    };
-    match synced {
-        Some(Ok(length)) => {
-            session.stored = Stored { length, synced: true, modified: session.now() };
+    sink.end().await;
+    let (synced, failed) = (sink.synced, sink.failed);
+    match &failed {
+        None if intake.taken() > 0 => {
+            session.stored = Stored { length: synced, synced: true, modified: session.now() };
         }
-        Some(Err(error)) => {
-            let refusal = sink.refuse(&error);
-            if let Ending::Clean(_) = ending {
-                ending = Ending::Cut(refusal);
-            }
-            session.reread_stored().await?;
-        }
-        None if intake.taken() > 0 => session.reread_stored().await?,
         None => {}
+        Some(Failed::Write(_)) => session.reread_stored().await?,
+        Some(Failed::Sync(refusal)) => {
+            session.distrust(synced, *refusal == Refusal::Full).await?;
+        }
+    }
+    if let Some(Failed::Write(refusal) | Failed::Sync(refusal)) = failed {
+        match ending {
+            Ending::Clean(Some(_)) => return Ok(Verdict::RollBack(refusal)),
+            Ending::Clean(None) => ending = Ending::Cut(refusal),
+            Ending::Cut(_) => {}
+        }
     }
     Ok(match intake.end(ending) {
-        Verdict::Prove(digest) => prove(session, admission.start, digest).await,
+        Verdict::Prove(digest) => prove(session, start, digest).await,
         verdict => verdict,
     })
 }
@@ -69,15 +73,46 @@ where
 /// Where the bytes of a request go.
 struct Sink<'s, 't> {
     session: &'s Session<'t>,
-    start: u64,
     blocking: Blocking,
     writer: Option<Box<dyn ChunkWriter>>,
-    unsynced: u64,
+    start: u64,
+    /// Where the next byte goes.
+    at: u64,
+    /// How far it is durable.
+    synced: u64,
+    failed: Option<Failed>,
+}
+
+/// What went wrong first; nothing is written after it.
+enum Failed {
+    /// Bytes were refused; those before them are as good as ever.
+    Write(Refusal),
+    /// Bytes that were taken may be lost.
+    Sync(Refusal),
 }
 
 impl Sink<'_, '_> {
-    async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+    /// Writes the next bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the client is to hear; it is noted as well.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal> {
         let length = chunk.len() as u64;
+        if let Err(error) = self.push(chunk).await {
+            let refusal = self.refuse(&error);
+            self.writer = None;
+            self.failed = Some(Failed::Write(refusal.clone()));
+            return Err(refusal);
+        }
+        self.at += length;
+        if self.at - self.synced >= self.session.tus.policy.sync_every {
+            self.sync().await?;
+        }
+        Ok(())
+    }
+
+    async fn push(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             None => {
@@ -86,13 +121,30 @@ impl Sink<'_, '_> {
                 self.writer.insert(opened?)
             }
         };
-        writer.write(chunk).await?;
-        self.unsynced += length;
-        if self.unsynced >= self.session.tus.policy.sync_every {
-            writer.sync().await?;
-            self.unsynced = 0;
+        writer.write(chunk).await
+    }
+
+    async fn sync(&mut self) -> Result<(), Refusal> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        match writer.sync().await {
+            Ok(length) => self.synced = length,
+            Err(error) => {
+                let refusal = self.refuse(&error);
+                self.writer = None;
+                self.failed = Some(Failed::Sync(refusal.clone()));
+                return Err(refusal);
+            }
         }
         Ok(())
+    }
+
+    /// Syncs what is left and closes; a failure is noted.
+    async fn end(&mut self) {
+        if self.at != self.synced {
+            // The note says more than the refusal.
+            let _noted = self.sync().await;
+        }
+        self.writer = None;
     }
 
     fn refuse(&self, error: &StoreError) -> Refusal {
@@ -122,7 +174,7 @@ where
     let mut stop: Option<(Refusal, Instant)> = None;
     let mut last_frame = Instant::now();
     let mut draining = std::pin::pin!(tus.draining.cancelled());
-    let mut timer = std::pin::pin!(sleep_until(last_frame + policy.idle_timeout));
+    let mut timer = std::pin::pin!(sleep_until(later(last_frame, policy.idle_timeout)));
     loop {
         let step = tokio::select! {
             biased;
@@ -143,7 +195,7 @@ where
                 let now = Instant::now();
                 let until = match &stop {
                     Some((_, end)) => (last_frame + QUIET).min(*end),
-                    None => last_frame + policy.idle_timeout,
+                    None => later(last_frame, policy.idle_timeout),
                 };
                 if until <= now {
                     return Ending::Cut(stop.map_or(Refusal::BodyIdle, |(refusal, _)| refusal));
@@ -158,28 +210,40 @@ where
             Step::Frame(Some(Ok(Frame::Trailers(trailers)))) => {
                 trailer = wire::read_trailers(&trailers).transpose();
             }
+            // A frame without bytes is no sign of life.
+            Step::Frame(Some(Ok(Frame::Data(data)))) if data.is_empty() => {}
             Step::Frame(Some(Ok(Frame::Data(data)))) => {
-                last_frame = Instant::now();
                 let chunk = match intake.show(&data) {
                     Take::All => data,
                     Take::Prefix(length) => data.slice(..length),
                     Take::Stop => Bytes::new(),
                 };
                 if !chunk.is_empty()
-                    && let Err(error) = sink.write(chunk).await
+                    && let Err(refusal) = sink.write(chunk).await
                 {
-                    sink.writer = None;
-                    return Ending::Cut(sink.refuse(&error));
+                    return Ending::Cut(refusal);
                 }
                 if intake.overran() {
                     return Ending::Clean(None);
                 }
-                if stop.as_ref().is_some_and(|(_, end)| *end <= last_frame) {
-                    return Ending::Cut(stop.map_or(Refusal::BodyBroken, |(refusal, _)| refusal));
+                // Only now: the time that the store took is not the client's.
+                last_frame = Instant::now();
+                if let Some((refusal, _)) = stop.take_if(|(_, end)| *end <= last_frame) {
+                    return Ending::Cut(refusal);
                 }
-                if let Some(due) = progress.due(last_frame, intake.taken()) {
+                let Some(due) = progress.due(last_frame, intake.taken()) else { continue };
+                let told = tus.guarded("on_progress", tus.hooks.on_progress(due));
+                let asked = tokio::select! {
+                    biased;
+                    () = draining.as_mut(), if stop.is_none() => Some(Refusal::Draining),
+                    () = preempted.as_mut(), if stop.is_none() => Some(Refusal::Preempted),
                     // A hook that fails here has nothing to decide; the log has it.
-                    let _told = tus.guarded("on_progress", tus.hooks.on_progress(due)).await;
+                    _told = told => None,
+                };
+                last_frame = Instant::now();
+                if let Some(refusal) = asked {
+                    stop = Some((refusal, last_frame + LAST_CALL));
+                    timer.as_mut().reset(last_frame + QUIET);
                 }
             }
         }
@@ -203,14 +267,14 @@ struct ProgressClock {
 impl ProgressClock {
     fn new(every: Duration, upload: &Upload, start: u64) -> Self {
         let upload = std::sync::Arc::new(upload.clone());
-        Self { every, next: Instant::now() + every, upload, start }
+        Self { every, next: later(Instant::now(), every), upload, start }
     }
 
     fn due(&mut self, now: Instant, taken: u64) -> Option<Progress> {
         if now < self.next {
             return None;
         }
-        self.next = now + self.every;
+        self.next = later(now, self.every);
         Some(Progress { upload: self.upload.clone(), offset: self.start + taken })
     }
 }
@@ -218,6 +282,10 @@ impl ProgressClock {
 /// Reads back what was written and compares it with a digest that came in a trailer nobody had
 /// announced (tus 1.0.0, Checksum; the `Trailer` header is only a hint in HTTP).
 async fn prove(session: &Session<'_>, start: u64, digest: Digest) -> Verdict {
+    if !session.tus.chunks.capabilities().read {
+        // Better no than maybe: the client counts on it.
+        return Verdict::RollBack(Refusal::NotOffered(Extension::ChecksumTrailer));
+    }
     match reread(session, start, digest.algorithm).await {
         Ok(Some(actual)) if actual == digest => Verdict::Keep(None),
         Ok(_) => Verdict::RollBack(Refusal::DigestMismatch),

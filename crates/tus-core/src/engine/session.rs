@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Inner, exchange::refuse, finish};
+use super::{Inner, complete, exchange::refuse, finish};
 use crate::{
     model::{Refusal, Revision, Timestamp, Upload, UploadId},
     protocol::recover::{self, Recovery},
@@ -26,7 +26,34 @@ impl<'t> Session<'t> {
         id: &UploadId,
         how: Acquire,
     ) -> Result<Self, Refusal> {
-        let mut session = Self::lease(tus, id, how).await?;
+        Self::lease(tus, id, how).await?.recovered().await
+    }
+
+    /// Opens the upload that was looked at without a lease, asking its holder to let go.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if another one has its id by now: it is not the one that was authorized.
+    pub(super) async fn open_peeked(tus: &'t Arc<Inner>, peeked: &Upload) -> Result<Self, Refusal> {
+        Self::lease_peeked(tus, peeked).await?.recovered().await
+    }
+
+    /// As [`open_peeked`](Self::open_peeked), without looking at the bytes.
+    pub(super) async fn lease_peeked(
+        tus: &'t Arc<Inner>,
+        peeked: &Upload,
+    ) -> Result<Self, Refusal> {
+        let session = Self::lease(tus, &peeked.id, Self::preempting(tus)).await?;
+        let found = &session.upload;
+        if found.created_at == peeked.created_at && found.owner == peeked.owner {
+            return Ok(session);
+        }
+        session.release().await;
+        Err(Refusal::NotFound)
+    }
+
+    async fn recovered(self) -> Result<Self, Refusal> {
+        let mut session = self;
         match session.recover().await {
             Ok(()) => Ok(session),
             Err(refusal) => {
@@ -70,8 +97,8 @@ impl<'t> Session<'t> {
     /// Under the lease nobody else writes bytes, but a final may add itself to its parts' records
     /// at any time; so a conflict reads again and applies the change anew.
     pub(super) async fn update(&mut self, change: impl Fn(&mut Upload)) -> Result<(), Refusal> {
-        let (upload, revision) =
-            update(self.tus, &self.upload.id, &self.upload, self.revision, change).await?;
+        let read = (&self.upload, self.revision);
+        let (upload, revision) = update(self.tus, read, true, change).await?;
         self.upload = upload;
         self.revision = revision;
         Ok(())
@@ -95,6 +122,16 @@ impl<'t> Session<'t> {
     pub(super) async fn reread_stored(&mut self) -> Result<(), Refusal> {
         self.restat().await?;
         self.sync_tail().await
+    }
+
+    /// Goes back to what is known to be durable after a sync failed: the system may have dropped
+    /// what was to be synced, and yet call the next sync a success.
+    pub(super) async fn distrust(&mut self, synced: u64, full: bool) -> Result<(), Refusal> {
+        // A full disk refuses bytes before it takes them; what it took can still be synced.
+        if full && self.reread_stored().await.is_ok() {
+            return Ok(());
+        }
+        self.truncate(synced).await
     }
 
     /// Cuts the bytes back.
@@ -125,7 +162,11 @@ impl<'t> Session<'t> {
         }
         self.sync_tail().await?;
         match recover::diagnose(&self.upload, self.stored.length) {
-            Recovery::Finish => finish::place(self).await,
+            Recovery::Finish => {
+                finish::begin(self).await?;
+                complete::tell_finals(self);
+                Ok(())
+            }
             Recovery::Corrupt => {
                 tracing::error!(
                     upload = %self.upload.id, stored = self.stored.length,
@@ -152,22 +193,30 @@ impl<'t> Session<'t> {
 }
 
 /// Changes a record by compare-and-set, starting from a version that was read.
+///
+/// Under the lease only the finals of a part may have changed meanwhile; anything else means that
+/// the lease is not ours any more, and that whoever has it decides.
 async fn update(
     tus: &Inner,
-    id: &UploadId,
-    upload: &Upload,
-    revision: Revision,
+    (read, revision): (&Upload, Revision),
+    leased: bool,
     change: impl Fn(&mut Upload),
 ) -> Result<(Upload, Revision), Refusal> {
-    let (mut upload, mut revision) = (upload.clone(), revision);
+    let id = &read.id;
+    let (mut upload, mut revision) = (read.clone(), revision);
     // Each conflict means that somebody else got through; so many in a row means a loop.
     for _ in 0..64 {
         change(&mut upload);
         match tus.meta.update(&upload, revision).await {
             Ok(revision) => return Ok((upload, revision)),
             Err(error) if error.kind() == StoreErrorKind::Conflict => {
-                (upload, revision) =
-                    tus.meta.load(id).await.map_err(|error| refuse(&error, "load", id))?;
+                let fresh = tus.meta.load(id).await.map_err(|error| refuse(&error, "load", id))?;
+                let same = Upload { finals: read.finals.clone(), ..fresh.0.clone() } == *read;
+                if leased && !same {
+                    tracing::error!(upload = %id, "somebody else writes to a leased upload");
+                    return Err(Refusal::Locked);
+                }
+                (upload, revision) = fresh;
             }
             Err(error) => return Err(refuse(&error, "update", id)),
         }
@@ -183,5 +232,5 @@ pub(super) async fn update_unleased(
     change: impl Fn(&mut Upload),
 ) -> Result<Upload, Refusal> {
     let (upload, revision) = tus.meta.load(id).await.map_err(|error| refuse(&error, "load", id))?;
-    update(tus, id, &upload, revision, change).await.map(|(upload, _)| upload)
+    update(tus, (&upload, revision), false, change).await.map(|(upload, _)| upload)
 }

@@ -6,7 +6,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Inner, Tus, complete, concat, exchange::refuse, session::Session, terminate};
+use super::{Inner, Tus, complete, concat, exchange::refuse, later, session::Session, terminate};
 use crate::{
     hooks::{Ended, Hooks as _},
     model::{GoneReason, Phase, Refusal, Timestamp, UploadId},
@@ -32,7 +32,7 @@ pub struct SweepReport {
 #[derive(Debug, Default)]
 pub(super) struct Retries {
     waiting: Mutex<HashMap<UploadId, Retry>>,
-    changed: Notify,
+    changed: Arc<Notify>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,13 @@ impl Retries {
         waiting.insert(id.clone(), Retry { at: Instant::now() + backoff, backoff });
         self.changed.notify_one();
         backoff
+    }
+
+    /// How long until one that failed is tried again; `None` if none has, or its time has come.
+    pub(super) fn until(&self, id: &UploadId) -> Option<Duration> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = waiting.get(id)?.at.checked_duration_since(Instant::now())?;
+        Some(left).filter(|left| !left.is_zero())
     }
 
     /// Notes that it is settled.
@@ -105,9 +112,8 @@ impl Inner {
     /// Starts the sweeper, once; it ends with the service.
     pub(super) fn start_sweeper(self: &Arc<Self>) {
         self.sweeper.get_or_init(|| {
-            let weak = Arc::downgrade(self);
-            let token = self.draining.clone();
-            drop(tokio::spawn(token.run_until_cancelled_owned(run(weak))));
+            // Tracked: what it is in the midst of ends before the process does.
+            self.running.spawn(run(Arc::downgrade(self)));
         });
     }
 }
@@ -120,7 +126,7 @@ async fn run(weak: Weak<Inner>) {
     let Some(tus) = weak.upgrade() else { return };
     let mut clocks = Clocks { wall: tus.now(), steady: Instant::now() };
     sweep(&tus, false).await;
-    let mut next_sweep = Instant::now() + tus.policy.sweep_every;
+    let mut next_sweep = later(Instant::now(), tus.policy.sweep_every);
     drop(tus);
     loop {
         let Some(tus) = weak.upgrade() else { return };
@@ -132,29 +138,33 @@ async fn run(weak: Weak<Inner>) {
             }
             let report = sweep(&tus, agree).await;
             tracing::debug!(?report, "swept");
-            next_sweep = Instant::now() + tus.policy.sweep_every;
+            next_sweep = later(Instant::now(), tus.policy.sweep_every);
         }
         let (due, next_retry) = tus.retries.due(now);
         for id in due {
+            if tus.draining.is_cancelled() {
+                return;
+            }
             retry(&tus, &id).await;
         }
         let until = next_retry.map_or(next_sweep, |at| at.min(next_sweep));
+        let (changed, draining) = (Arc::clone(&tus.retries.changed), tus.draining.clone());
         // The service must be free to end while nobody needs it.
-        let inner = Arc::downgrade(&tus);
         drop(tus);
-        wait(&inner, until).await;
+        let waited = wait(&weak, &changed, until);
+        if draining.run_until_cancelled(waited).await.is_none() {
+            return;
+        }
     }
 }
 
-/// Waits until a moment, until a retry is noted, or for a second: then looks whether the service
-/// still lives.
-async fn wait(weak: &Weak<Inner>, until: Instant) {
-    loop {
-        let Some(tus) = weak.upgrade() else { return };
+/// Waits until a moment, until a retry is noted, or until the service has ended.
+async fn wait(weak: &Weak<Inner>, changed: &Notify, until: Instant) {
+    while weak.strong_count() > 0 && Instant::now() < until {
         let step = until.min(Instant::now() + Duration::from_secs(1));
         tokio::select! {
-            () = tus.retries.changed.notified() => return,
-            () = tokio::time::sleep_until(step) => if Instant::now() >= until { return },
+            () = changed.notified() => return,
+            () = tokio::time::sleep_until(step) => {}
         }
     }
 }
@@ -164,11 +174,12 @@ async fn retry(tus: &Arc<Inner>, id: &UploadId) {
         Ok(()) | Err(Refusal::Rejected(_) | Refusal::NotFound | Refusal::Gone(_)) => {
             tus.retries.forget(id);
         }
-        // It failed again and has noted so itself, or somebody else holds the upload.
-        Err(Refusal::Unavailable { .. }) => {}
         Err(refusal) => {
             tracing::debug!(upload = %id, ?refusal, "not announced yet");
-            tus.retries.later(id);
+            // A hook that failed again has noted so itself.
+            if tus.retries.until(id).is_none() {
+                tus.retries.later(id);
+            }
         }
     }
 }
@@ -219,14 +230,14 @@ enum Done {
 /// Looks at one upload, under its lease, if nobody holds it.
 async fn look(tus: &Arc<Inner>, id: &UploadId, expire: bool) -> Result<Done, Refusal> {
     let at_once = Acquire { wait: Duration::ZERO, preempt: false };
-    let mut session = Session::open(tus, id, at_once).await?;
+    // Its bytes are not looked at: one whose bytes are lost must be able to expire too.
+    let mut session = Session::lease(tus, id, at_once).await?;
     let looked = look_leased(&mut session, expire).await;
     let upload = Arc::new(session.upload.clone());
     session.release().await;
     let (done, stored) = looked?;
     if let Done::Expired = done {
         concat::part_lost(tus, &upload).await;
-        concat::forget_final(tus, &upload).await;
         let told = tus.hooks.on_expired(Ended::new(Arc::clone(&upload), stored));
         // Best effort: the upload is gone whatever the hook does, and the log has its panic.
         let _told = tus.guarded("on_expired", told).await;
@@ -250,14 +261,21 @@ async fn look_leased(
             complete::announce(session, None).await?;
             return Ok((Done::Announced, None));
         }
+        Phase::Refused { unwanted: true, .. } => complete::remove_unwanted(session).await?,
         Phase::Gone(gone) if gone.forget_at <= now => {
             let upload = session.upload.clone();
             terminate::remove_bytes(session, &upload).await?;
+            if upload.holds_parts {
+                concat::release_parts(tus, &upload, false).await?;
+            }
             let removed = tus.meta.remove(&upload.id).await;
             removed.map_err(|error| refuse(&error, "remove", &upload.id))?;
             return Ok((Done::Forgotten, None));
         }
         Phase::Open | Phase::Announced { .. } | Phase::Refused { .. } | Phase::Gone(_) => {}
+    }
+    if !session.upload.is_open() {
+        concat::after_final(session).await;
     }
     if session.upload.parts().is_some() && session.upload.is_open() {
         // A final whose parts have all been abandoned holds on to them no longer.
@@ -270,17 +288,20 @@ async fn look_leased(
         terminate::end(session, GoneReason::Expired).await?;
         return Ok((Done::Expired, None));
     }
-    let modified = match tus.chunks.stat(&session.upload.locator).await {
-        Ok(stored) => Some(stored.modified),
-        // A refused upload may have no bytes any more.
+    if !session.upload.finals.is_empty() {
+        concat::strike_ended(session).await?;
+    }
+    let stored = match tus.chunks.stat(&session.upload.locator).await {
+        Ok(stored) => Some(stored),
+        // A refused upload may have no bytes any more, and those of another may be lost.
         Err(error) if error.is_not_found() => None,
         Err(error) => return Err(refuse(&error, "stat", &session.upload.id)),
     };
+    let modified = stored.map(|stored| stored.modified);
     match expire::expires_at(&session.upload, modified, &tus.policy) {
         Some(at) if at <= now && expire => {
-            let stored = session.stored.length;
             terminate::end(session, GoneReason::Expired).await?;
-            Ok((Done::Expired, Some(stored)))
+            Ok((Done::Expired, stored.map(|stored| stored.length)))
         }
         // Its last byte has moved the bound: note that, so that it is not due again before.
         Some(at) if Some(at) != session.upload.expires_at && at > now => {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::{
     concat,
     exchange::{Exchange, refuse},
+    finish,
     session::Session,
 };
 use crate::{
@@ -25,12 +26,15 @@ pub(super) async fn terminate(exchange: &Exchange<'_>, id: &UploadId) -> Result<
     let asked = tus.hooks.before_terminate(exchange.request.clone(), Arc::clone(&upload));
     tus.hook("before_terminate", asked).await?;
     // No recovery first: what is to be removed need not be put right.
-    let mut session = Session::lease(tus, id, Session::preempting(tus)).await?;
+    let mut session = Session::lease_peeked(tus, &upload).await?;
+    // But what was being placed may lie in its place already, where only a repeat finds it.
+    if let Err(refusal) = finish::place(&mut session).await {
+        tracing::warn!(upload = %id, ?refusal, "terminated while it could not be placed");
+    }
     let ended = end(&mut session, GoneReason::Terminated).await;
     session.release().await;
     let ended = ended?;
     concat::part_lost(tus, &ended).await;
-    concat::forget_final(tus, &ended).await;
     let told = tus.hooks.on_terminated(Ended::new(Arc::clone(&ended), None));
     // Best effort: the upload is gone whatever the hook does, and the log has its panic.
     let _told = tus.guarded("on_terminated", told).await;
@@ -53,6 +57,10 @@ pub(super) async fn end(
     session.update(|upload| upload.phase = gone.clone()).await?;
     tracing::info!(upload = %before.id, ?reason, "gone");
     remove_bytes(session, &before).await?;
+    if before.holds_parts {
+        concat::release_parts(tus, &before, false).await?;
+        session.update(|upload| upload.holds_parts = false).await?;
+    }
     if reason == GoneReason::Terminated {
         let removed = tus.meta.remove(&before.id).await;
         removed.map_err(|error| refuse(&error, "remove", &before.id))?;

@@ -122,6 +122,8 @@ pub enum Phase {
         event: String,
         /// When it became complete.
         since: Timestamp,
+        /// Whether the record knows the place of the bytes; if not, they are still to be placed.
+        placed: bool,
         /// Where the bytes were before they were placed, to be removed once this is recorded.
         superseded: Option<Locator>,
     },
@@ -138,6 +140,8 @@ pub enum Phase {
         since: Timestamp,
         /// What every client hears from now on.
         rejection: Rejection,
+        /// Whether the bytes are still to be removed.
+        unwanted: bool,
     },
     /// The bytes are gone; the record is remembered for a while.
     Gone(Gone),
@@ -220,6 +224,9 @@ pub struct Upload {
     /// When it expires at the earliest; the last write can move a sliding expiry further out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// Whether the parts of this final still have to be told that it needs them no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_parts: bool,
     /// Finals that wait for this part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finals: Vec<UploadId>,
@@ -257,12 +264,18 @@ impl Upload {
     /// [`due`]: crate::store::MetaStore::due
     pub fn due_at(&self) -> Option<Timestamp> {
         match &self.phase {
-            Phase::Complete { since, .. } => Some(*since),
+            // At once, whatever the clock says.
+            Phase::Complete { .. } | Phase::Refused { unwanted: true, .. } => {
+                Some(Timestamp::EPOCH)
+            }
+            Phase::Announced { .. } | Phase::Refused { .. } | Phase::Gone(_)
+                if self.holds_parts =>
+            {
+                Some(Timestamp::EPOCH)
+            }
             Phase::Open if self.parts().is_some() => Some(self.created_at),
             Phase::Open | Phase::Refused { .. } => self.expires_at,
-            Phase::Announced { .. } if self.is_partial() && self.finals.is_empty() => {
-                self.expires_at
-            }
+            Phase::Announced { .. } if self.is_partial() => self.expires_at,
             Phase::Announced { .. } => None,
             Phase::Gone(gone) => Some(gone.forget_at),
         }

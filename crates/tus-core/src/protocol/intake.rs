@@ -100,8 +100,11 @@ impl Intake {
     /// One law: what arrived is kept, unless a digest was promised and not proven, or the body
     /// contradicts the declared length; then none of it is (tus 1.0.0, PATCH and Checksum).
     pub(crate) fn end(self, ending: Ending) -> Verdict {
+        let contradicts = self.overran && !matches!(self.bound, Bound::Allowed { .. });
         let cut = match ending {
-            _ if self.overran => match self.bound {
+            Ending::Cut(refusal) if contradicts => return Verdict::RollBack(refusal),
+            Ending::Cut(refusal) => refusal,
+            Ending::Clean(_) if self.overran => match self.bound {
                 Bound::Allowed { max, .. } => Refusal::TooLarge { max },
                 Bound::Lacking(_) | Bound::None => return Verdict::RollBack(Refusal::BodyTooLong),
             },
@@ -110,7 +113,6 @@ impl Intake {
                 Refusal::BodyBroken
             }
             Ending::Clean(trailer) => return self.prove(trailer),
-            Ending::Cut(refusal) => refusal,
         };
         match self.promise {
             Promise::None => Verdict::Keep(Some(cut)),

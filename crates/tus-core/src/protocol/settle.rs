@@ -55,13 +55,14 @@ pub(crate) fn settle(admission: &Admission, verdict: Verdict, stored: u64) -> Se
     let offset = if kept { stored } else { admission.start };
     // What is rolled back leaves no trace, the length that it declared included.
     let length = admission.length.filter(|_| kept || !admission.declares);
+    let cut_to = (!kept && stored > admission.start).then_some(admission.start);
     Settlement {
-        cut_to: (!kept && stored > admission.start).then_some(admission.start),
+        cut_to,
         offset,
         completes: length == Some(offset),
         refusal,
         length,
-        lifts: promised,
+        lifts: promised || cut_to.is_some(),
     }
 }
 

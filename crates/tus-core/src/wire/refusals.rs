@@ -16,8 +16,10 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
     let mut headers = HeaderMap::new();
     let (status, code, text) = match refusal {
         Refusal::Rejected(rejection) => {
+            // A refusal must not look like success, whatever the application wrote into it.
+            let refuses = rejection.status.as_u16() >= 400;
             return Answer {
-                status: rejection.status,
+                status: if refuses { rejection.status } else { StatusCode::FORBIDDEN },
                 headers: HeaderMap::clone(&rejection.headers),
                 body: rejection.body.clone(),
             };

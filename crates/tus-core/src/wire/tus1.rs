@@ -110,7 +110,8 @@ fn read_create(head: &Head<'_>, offer: &Offer) -> Result<Create, Refusal> {
     let metadata =
         Metadata::parse(metadata).map_err(|_| Refusal::InvalidHeader("upload-metadata"))?;
     let content = read_create_content(head, offer)?;
-    if matches!(kind, CreateKind::Final(_)) && content.is_some() {
+    let brings = content.as_ref().is_some_and(|content| *content != Content::empty());
+    if matches!(kind, CreateKind::Final(_)) && brings {
         return Err(Refusal::FinalIsReadOnly);
     }
     Ok(Create { length, kind, metadata, concat: concat.map(str::to_owned), content })
