@@ -1,9 +1,11 @@
 //! http 0.2 to http 1 and back, by bytes; bodies without a channel or a copy.
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -44,12 +46,12 @@ pub(crate) fn request(from: &HttpRequest, payload: web::Payload) -> Option<Reque
 }
 
 /// The engine's response as actix-web wants it.
-pub(crate) fn response(from: Response<Body>) -> HttpResponse<BoxBody> {
+pub(crate) fn response(from: Response<Body>, payload: Kept) -> HttpResponse<BoxBody> {
     let (parts, body) = from.into_parts();
     // Every http 1 status code is one of http 0.2: both hold 100 to 999.
     let status = actix_web::http::StatusCode::from_u16(parts.status.as_u16())
         .unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
-    let mut to = HttpResponse::new(status).set_body(BoxBody::new(ResponseBody(body)));
+    let mut to = HttpResponse::new(status).set_body(BoxBody::new(ResponseBody(body, payload)));
     for (name, value) in &parts.headers {
         let name = actix_header::HeaderName::from_bytes(name.as_str().as_bytes());
         let value = actix_header::HeaderValue::from_bytes(value.as_bytes());
@@ -66,7 +68,7 @@ pub(crate) fn response(from: Response<Body>) -> HttpResponse<BoxBody> {
 
 /// The payload of a request as a body; it stays on its thread, as the engine allows.
 pub(crate) struct PayloadBody {
-    payload: Payload,
+    payload: Kept,
     /// A piece that was waited for before the rest.
     first: Option<Result<Bytes, PayloadError>>,
     /// What `Content-Length` says is still to come: actix-web has ended payloads that were cut
@@ -83,16 +85,30 @@ impl PayloadBody {
         let payload = payload.into_inner();
         // HTTP/1 with neither header has no body (RFC 9112, section 6.3).
         let ended = left == Some(0) || matches!(payload, Payload::None);
-        Self { payload, left, ended, first: None }
+        Self { payload: Kept(Rc::new(RefCell::new(payload))), left, ended, first: None }
     }
 
-    /// Finds out whether there is a body where only waiting for it tells: HTTP/2 may end a stream
+    /// Finds out whether there is a body where only asking for it tells: HTTP/2 may end a stream
     /// with its head, and actix-web does not show that.
     pub(crate) async fn settle(&mut self, version: Version) {
-        if version == Version::HTTP_2 && self.left.is_none() && !self.ended {
-            self.first = poll_fn(|cx| Pin::new(&mut self.payload).poll_next(cx)).await;
-            self.ended = self.first.is_none();
+        if version != Version::HTTP_2 || self.left.is_some() || self.ended {
+            return;
         }
+        // Asked once: a body that has yet to begin is one, and is waited for by whoever wants it.
+        let first = poll_fn(|cx| Poll::Ready(self.poll_payload(cx))).await;
+        if let Poll::Ready(first) = first {
+            self.ended = first.is_none();
+            self.first = first;
+        }
+    }
+
+    fn poll_payload(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        Pin::new(&mut *self.payload.0.borrow_mut()).poll_next(cx)
+    }
+
+    /// Keeps the payload from being dropped.
+    pub(crate) fn keep(&self) -> Kept {
+        self.payload.clone()
     }
 }
 
@@ -109,7 +125,7 @@ impl http_body::Body for PayloadBody {
         }
         let next = match self.first.take() {
             Some(first) => Some(first),
-            None => std::task::ready!(Pin::new(&mut self.payload).poll_next(cx)),
+            None => std::task::ready!(self.poll_payload(cx)),
         };
         let result = match (next, self.left) {
             (Some(Ok(bytes)), Some(left)) => {
@@ -143,8 +159,15 @@ impl http_body::Body for PayloadBody {
     }
 }
 
+/// The payload of a request, kept until its answer is sent.
+///
+/// Of one that is dropped before, actix-web reads the rest without end if it comes in chunks, and
+/// a silent client would keep its connection for ever.
+#[derive(Clone)]
+pub(crate) struct Kept(Rc<RefCell<Payload>>);
+
 /// The body of a response.
-struct ResponseBody(Body);
+struct ResponseBody(Body, #[expect(dead_code, reason = "held, not read")] Kept);
 
 impl MessageBody for ResponseBody {
     type Error = io::Error;

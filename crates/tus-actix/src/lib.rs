@@ -76,6 +76,7 @@ async fn serve(
     };
     let version = converted.version();
     converted.body_mut().settle(version).await;
+    let payload = converted.body().keep();
     context(request, converted.extensions_mut());
     // A worker of actix-web must never block: other connections live on the same thread.
     let arrival =
@@ -89,7 +90,7 @@ async fn serve(
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     });
-    bridge::response(response)
+    bridge::response(response, payload)
 }
 
 /// The part of a path below the scope.
