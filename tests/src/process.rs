@@ -164,7 +164,7 @@ pub fn patch(path: &str, offset: u64) -> String {
 /// Bytes that differ everywhere, the same for the same seed.
 pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random(seed | 1);
-    (0..length).map(|_| random.next().to_le_bytes()[5]).collect()
+    (0..length).map(|_| random.draw().to_le_bytes()[5]).collect()
 }
 
 /// Numbers that repeat with their seed (xorshift).
@@ -173,7 +173,7 @@ pub struct Random(pub u64);
 
 impl Random {
     /// The next one.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -182,6 +182,6 @@ impl Random {
 
     /// One below a bound.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.draw() % bound
     }
 }

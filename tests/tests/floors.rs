@@ -1,5 +1,12 @@
 //! The floors of the house (ARCHITECTURE.md): who may use whom, read from the sources.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics, and says why"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,5 +1,12 @@
 //! kill -9 while bytes flow: what was told is stored, and every upload arrives whole (P1, P2).
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics, and says why"
+)]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -112,7 +119,7 @@ fn no_told_byte_is_lost_by_a_kill_while_bytes_flow() {
         let server = start(&program, directory.path());
         let (name, mut upload, piece) = current.take().unwrap_or_else(|| {
             let name = format!("upload-{kill}.bin");
-            let body = bytes(random.next(), 1 + random.below(24 << 20) as usize);
+            let body = bytes(random.draw(), 1 + random.below(24 << 20) as usize);
             let piece = [usize::MAX / 2, 512 * 1024, 64 * 1024][random.below(3) as usize];
             (name.clone(), Upload::create(server.addr, &name, body), piece)
         });

@@ -1,5 +1,12 @@
 //! The README's commands do what it says.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics, and says why"
+)]
+
 use std::{fs, path::Path, process::Command};
 
 use tus_tests::process::{Process, program};

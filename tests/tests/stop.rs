@@ -1,5 +1,12 @@
 //! SIGTERM while bytes flow: what arrived is kept, the server ends, and the upload goes on later.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics, and says why"
+)]
+
 use std::{
     io::Write as _,
     net::TcpStream,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -135,8 +135,11 @@ impl Ask {
 
     /// Adds a header.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        let value = HeaderValue::from_str(&value.to_string()).expect("a header value");
+    pub fn with<V>(mut self, name: &'static str, value: V) -> Self
+    where
+        V: TryInto<HeaderValue, Error: fmt::Debug>,
+    {
+        let value = value.try_into().expect("a header value");
         self.headers.append(HeaderName::from_static(name), value);
         self
     }
