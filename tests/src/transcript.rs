@@ -44,7 +44,7 @@
 //! the same from then on, in requests too. The reason phrase is a comment. A body is compared
 //! where one is given: `(empty)`, or a text, which at its end may say `...` for any more.
 //!
-//! Every response is also asked what holds for all of them ([`respond`]). Every section is run
+//! Every response is also asked what holds for all of them (`respond`). Every section is run
 //! twice: once with bodies in pieces of 64 KiB, once of three bytes, because the answer must not
 //! depend on it.
 
