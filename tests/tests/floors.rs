@@ -165,3 +165,15 @@ fn the_nouns_and_the_store_traits_need_no_runtime() {
         assert!(!has(&core, name), "the engine pulls in {name}");
     }
 }
+
+#[test]
+fn one_call_is_unsafe_and_it_is_the_allocators() {
+    let found: Vec<_> = ["crates", "examples"]
+        .into_iter()
+        .flat_map(|folder| sources(&root().join(folder)))
+        .filter(|(_, text)| text.contains("unsafe {"))
+        .map(|(path, text)| (path, text.matches("unsafe {").count()))
+        .collect();
+    let expected = root().join("crates/tus-server/src/memory.rs");
+    assert_eq!(found, [(expected, 1)]);
+}

@@ -105,6 +105,43 @@ fn the_actix_example_keeps_what_arrived_when_it_is_stopped() {
     a_stop_in_mid_body_keeps_what_arrived(actix);
 }
 
+/// The last byte is on its way and the answer is not: the commit is let go through, and told.
+fn a_stop_in_mid_commit_is_answered_first(start: Start) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let body = bytes(11, 32 << 20);
+    let server = start(directory.path());
+    let head = format!("POST /files HTTP/1.1\r\nUpload-Length: {}", body.len());
+    let created = exchange(server.addr, &head, b"").expect("a live server");
+    let path = created.header("location").expect("a URL").to_owned();
+    let mut stream = TcpStream::connect(server.addr).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+    let head = head_with(&patch(&path, 0), body.len());
+    stream.write_all(head.as_bytes()).expect("the head");
+    stream.write_all(&body).expect("the body");
+    let client = thread::spawn(move || read_answer(&mut stream));
+    assert!(server.terminate().success());
+    let answer = client.join().expect("the client").expect("an answer");
+    assert_eq!((answer.status, answer.offset()), (204, body.len() as u64));
+    let files = std::fs::read_dir(directory.path().join("files")).expect("files");
+    let stored: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    assert!(stored == [body], "the file differs from what was sent");
+}
+
+#[test]
+fn tus_server_answers_what_it_commits_before_it_stops() {
+    a_stop_in_mid_commit_is_answered_first(tus_server);
+}
+
+#[test]
+fn the_axum_example_answers_what_it_commits_before_it_stops() {
+    a_stop_in_mid_commit_is_answered_first(axum);
+}
+
+#[test]
+fn the_actix_example_answers_what_it_commits_before_it_stops() {
+    a_stop_in_mid_commit_is_answered_first(actix);
+}
+
 /// Runs tus-server with arguments that it cannot start with; what it says, on one line.
 fn refused(arguments: &[&str]) -> String {
     let output = Command::new(program("tus-server")).args(arguments).output().expect("tus-server");
