@@ -21,17 +21,21 @@ fn root() -> PathBuf {
 /// Every Rust source below a directory, with its text.
 fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
+    collect(directory, &mut found);
+    assert!(!found.is_empty(), "no sources below {}", directory.display());
+    found
+}
+
+fn collect(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
+        if path.is_dir() && !path.ends_with("node_modules") {
+            collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
             found.push((path, text));
         }
     }
-    assert!(!found.is_empty(), "no sources below {}", directory.display());
-    found
 }
 
 /// The modules of tus-core that a file names after `crate::`, also inside a `use crate::{…}`.
