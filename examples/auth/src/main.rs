@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::{
     Json, Router,
     extract::{Request, State},
-    http::{StatusCode, header::AUTHORIZATION},
+    http::header::AUTHORIZATION,
     middleware::{Next, from_fn},
     response::Response,
     routing::get,
@@ -56,7 +56,7 @@ fn uploads(store: FsStore, finished: Finished) -> Result<Tus, tus_core::BuildErr
                 // An upload without an owner is nobody's, not everybody's.
                 (_, Some(owner)) if owner == user.0 => Ok(()),
                 // The same answer as for an unknown id: strangers learn nothing.
-                _ => Err(Rejection::new(StatusCode::NOT_FOUND, "no such upload").into()),
+                _ => Err(Rejection::not_found().into()),
             }
         })
         .before_create(|request, mut new| async move {

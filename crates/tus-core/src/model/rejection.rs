@@ -81,6 +81,14 @@ impl Rejection {
         Self::new(StatusCode::FORBIDDEN, text)
     }
 
+    /// 404 in the very words in which an unknown upload is refused, so that strangers do not learn
+    /// whether there is one.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, Self::NOT_FOUND)
+    }
+
+    pub(crate) const NOT_FOUND: &str = "not_found: There is no such upload.\n";
+
     /// 401 with a text; add `WWW-Authenticate` with [`with_header`](Self::with_header).
     pub fn unauthorized(text: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, text)

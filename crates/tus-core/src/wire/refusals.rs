@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{Answer, names};
-use crate::model::{Extension, GoneReason, Refusal};
+use crate::model::{Extension, GoneReason, Refusal, Rejection};
 
 /// 460, which only tus knows (tus 1.0.0, Checksum).
 fn checksum_mismatch() -> StatusCode {
@@ -28,7 +28,9 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             headers.insert(&names::TUS_VERSION, HeaderValue::from_static(names::VERSION));
             (StatusCode::PRECONDITION_FAILED, "unsupported_version", "Tus-Resumable must be 1.0.0.")
         }
-        Refusal::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such upload."),
+        Refusal::NotFound => {
+            return text_answer(StatusCode::NOT_FOUND, headers, Rejection::NOT_FOUND.to_owned());
+        }
         Refusal::Gone(reason) => (StatusCode::GONE, "gone", gone(*reason)),
         Refusal::MethodNotAllowed { allow } => {
             let list = allow.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
@@ -192,4 +194,26 @@ fn text_answer(status: StatusCode, mut headers: HeaderMap, text: String) -> Answ
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, plain);
     Answer { status, headers, body: text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_can_refuse_in_the_words_for_an_unknown_upload() {
+        let unknown = answer(&Refusal::NotFound);
+        let hidden = answer(&Rejection::not_found().into());
+        assert_eq!(
+            (unknown.status, unknown.headers, unknown.body),
+            (hidden.status, hidden.headers, hidden.body)
+        );
+    }
+
+    #[test]
+    fn a_rejection_is_never_a_success() {
+        let mut rejection = Rejection::forbidden("no");
+        rejection.status = StatusCode::NO_CONTENT;
+        assert_eq!(answer(&rejection.into()).status, StatusCode::FORBIDDEN);
+    }
 }
