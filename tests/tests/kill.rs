@@ -136,7 +136,11 @@ fn no_told_byte_is_lost_by_a_kill_while_bytes_flow() {
             upload.sent = end as u64;
             upload.hear(answer.expect("a live server").offset());
         }
-        let delay = Duration::from_micros(random.below(60_000));
+        // About as long as such a piece takes, so that many kills fall between its first byte and
+        // its answer.
+        let longest = [(64 * 1024, 3_000), (512 * 1024, 8_000)];
+        let longest = longest.iter().find(|(length, _)| piece <= *length).map_or(60_000, |l| l.1);
+        let delay = Duration::from_micros(random.below(longest));
         if upload.patch_and_kill(server, piece, delay).is_none() {
             lost_answers += 1;
         }
