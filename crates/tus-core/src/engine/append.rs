@@ -23,7 +23,7 @@ use crate::{
 pub(super) async fn append<B>(
     exchange: &Exchange<'_>,
     id: &UploadId,
-    append: Append,
+    append: Result<Append, Refusal>,
     body: &mut Incoming<'_, B>,
 ) -> Result<Outcome, Refusal>
 where
@@ -34,6 +34,10 @@ where
     if tus.draining.is_cancelled() {
         return Err(Refusal::Draining);
     }
+    let append = match append {
+        Ok(append) => append,
+        Err(refusal) => return Err(misread(exchange, id, refusal).await),
+    };
     let upload = exchange.peek(id).await?;
     exchange.authorize(Action::Append, Some(&upload)).await?;
     let hopeless = admit::check_head(&append, &upload, &tus.policy).err();
@@ -42,6 +46,15 @@ where
     let outcome = append_leased(exchange, &mut session, &append, body).await;
     session.release().await;
     outcome
+}
+
+/// What a PATCH hears whose head is wrong: of a final it is 403 all the same (tus 1.0.0,
+/// Concatenation: MUST respond with 403 to PATCH requests against a final upload URL).
+async fn misread(exchange: &Exchange<'_>, id: &UploadId, refusal: Refusal) -> Refusal {
+    let Ok(upload) = exchange.peek(id).await else { return refusal };
+    let authorized = exchange.authorize(Action::Append, Some(&upload)).await;
+    let is_final = upload.parts().is_some() && !matches!(upload.phase, Phase::Gone(_));
+    if authorized.is_ok() && is_final { Refusal::FinalIsReadOnly } else { refusal }
 }
 
 /// Refuses what can be seen to be hopeless before anybody is asked to let go.

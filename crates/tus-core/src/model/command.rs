@@ -1,6 +1,6 @@
 use http::HeaderValue;
 
-use super::{Digest, Metadata, UploadId};
+use super::{Digest, Metadata, Refusal, UploadId};
 
 /// What a request asks for, whatever dialect it speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub(crate) enum Command {
     Create(Create),
     /// Tell how far an upload is.
     Inspect,
-    /// Add bytes to an upload.
-    Append(Append),
+    /// Add bytes to an upload; or why its head cannot mean that, which a final never gets to say.
+    Append(Result<Append, Refusal>),
     /// End an upload and free what it holds.
     Terminate,
     /// Send the bytes of a complete upload.

@@ -29,7 +29,7 @@ pub(crate) fn read(head: &Head<'_>, offer: &Offer) -> Result<Understood, Refusal
     let command = match method {
         Method::OPTIONS => Command::Discover,
         Method::POST => Command::Create(read_create(head, offer)?),
-        Method::PATCH => Command::Append(read_append(head, offer)?),
+        Method::PATCH => Command::Append(read_append(head, offer)),
         Method::DELETE => Command::Terminate,
         Method::GET => Command::Read(read_read(head)),
         _ => Command::Inspect,
