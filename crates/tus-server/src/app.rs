@@ -204,7 +204,7 @@ pub(crate) fn greeting(settings: &Settings, address: &Address) -> String {
     let _ = writeln!(
         text,
         "  {curl} -i -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' \\\n    \
-         -H \"Upload-Metadata: filename $(printf hello.txt | base64)\" \\\n    \
+         -H \"Upload-Metadata: filename $(printf hello.txt | base64 | tr -d '\\n')\" \\\n    \
          -H 'Content-Type: application/offset+octet-stream' --data-binary hello \\\n    {uploads}"
     );
     text

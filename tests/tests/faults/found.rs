@@ -1,14 +1,20 @@
 //! Single moments that no list of store calls has: a disk that lies after a failed sync, a slow
 //! store, a request that nobody expects.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tus_core::{
-    Expiry, MemoryStore, Phase, Policy, Tus, TusBuilder,
+    Expiry, MemoryStore, Phase, Policy, Revision, Timestamp, Tus, TusBuilder, Upload, UploadId,
     conformance::{Fault, Faults, Flaky},
-    store::{Blocking, ChunkStore, MetaStore, StoreErrorKind},
+    store::{Blocking, ChunkStore, Due, MetaStore, StoreError, StoreErrorKind},
 };
 use tus_tests::rig::{Application, Ask, Frames, Manner, Piece, World};
 
@@ -349,4 +355,66 @@ async fn a_termination_after_a_crash_in_the_finish_leaves_no_bytes() {
     assert_eq!(Ask::delete(&url).send(&tus).await.status, 204);
     tus.sweep().await;
     assert!(world.bytes.locators().is_empty(), "{:?} are left", world.bytes.locators());
+}
+
+/// Records that nothing more can be written to, as on a full disk.
+#[derive(Clone, Debug)]
+struct FullRecords(MemoryStore);
+
+#[async_trait::async_trait]
+impl MetaStore for FullRecords {
+    async fn create(&self, upload: &Upload) -> Result<Revision, StoreError> {
+        MetaStore::create(&self.0, upload).await
+    }
+
+    async fn load(&self, id: &UploadId) -> Result<(Upload, Revision), StoreError> {
+        self.0.load(id).await
+    }
+
+    async fn update(&self, upload: &Upload, _: Revision) -> Result<Revision, StoreError> {
+        Err(StoreError::new(StoreErrorKind::Full, format!("no room for {}", upload.id)))
+    }
+
+    async fn remove(&self, id: &UploadId) -> Result<(), StoreError> {
+        MetaStore::remove(&self.0, id).await
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<&Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>, StoreError> {
+        self.0.due(now, after, limit).await
+    }
+}
+
+/// A full disk can be emptied: what frees room must not need any.
+#[tokio::test]
+async fn a_termination_and_an_expiry_need_no_room() {
+    let store = MemoryStore::new();
+    let clock = Arc::new(AtomicU64::new(Timestamp::now().as_millis()));
+    let now = Arc::clone(&clock);
+    let mut policy = Policy::default();
+    policy.expiry = Some(Expiry::fixed(Duration::from_secs(60)));
+    let tus = Tus::builder()
+        .meta(FullRecords(store.clone()))
+        .chunks(store.clone())
+        .policy(policy)
+        .clock(move || Timestamp::from_millis(now.load(Ordering::SeqCst)))
+        .build()
+        .unwrap();
+    let terminated = create(&tus, Ask::post().length(4)).await;
+    let expired = create(&tus, Ask::post().length(4)).await;
+    for url in [&terminated, &expired] {
+        assert_eq!(Ask::patch(url, 0).body(Frames::whole(b"ab")).send(&tus).await.status, 204);
+    }
+    assert_eq!(Ask::delete(&terminated).send(&tus).await.status, 204);
+    clock.fetch_add(61_000, Ordering::SeqCst);
+    assert_eq!(tus.sweep().await.expired, 1);
+    for url in [&terminated, &expired] {
+        let id: UploadId = url.rsplit('/').next().unwrap().parse().unwrap();
+        assert!(store.load(&id).await.is_err(), "{url} is still there");
+        assert_eq!(Ask::head(url).send(&tus).await.status, 404);
+    }
 }

@@ -25,7 +25,7 @@ pub(super) async fn read(
     }
     // A file that the application has moved away is gone, not a failure.
     let gone = |error: crate::store::StoreError| match error.is_not_found() {
-        true => Refusal::Gone(GoneReason::Terminated),
+        true => Refusal::Gone(GoneReason::Moved),
         false => refuse(&error, "read", id),
     };
     let stored = chunks.stat(&upload.locator).await.map_err(gone)?;

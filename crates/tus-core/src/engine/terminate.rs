@@ -54,9 +54,23 @@ pub(super) async fn end(
     let tus = session.tus;
     let before = Arc::new(session.upload.clone());
     let gone = expire::gone(reason, &tus.policy, session.now());
-    session.update(|upload| upload.phase = gone.clone()).await?;
+    match session.update(|upload| upload.phase = gone.clone()).await {
+        Ok(()) => remove_bytes(session, &before).await?,
+        // A full disk must let itself be emptied: the bytes go first, which makes room for the
+        // record. Should that be interrupted, the record names bytes that are gone, and expires.
+        Err(Refusal::Full) => {
+            remove_bytes(session, &before).await?;
+            if session.update(|upload| upload.phase = gone.clone()).await.is_err() {
+                // There is still no room to remember it, so it is forgotten at once.
+                let removed = tus.meta.remove(&before.id).await;
+                removed.map_err(|error| refuse(&error, "remove", &before.id))?;
+                tracing::info!(upload = %before.id, ?reason, "gone");
+                return Ok(before);
+            }
+        }
+        Err(refusal) => return Err(refusal),
+    }
     tracing::info!(upload = %before.id, ?reason, "gone");
-    remove_bytes(session, &before).await?;
     if before.holds_parts {
         concat::release_parts(tus, &before, false).await?;
         session.update(|upload| upload.holds_parts = false).await?;

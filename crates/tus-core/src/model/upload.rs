@@ -169,6 +169,8 @@ pub enum GoneReason {
     Terminated,
     /// A part of this final was terminated or expired.
     PartLost,
+    /// The file is no longer where it was placed, or is another one by now.
+    Moved,
 }
 
 /// Where the application wants a finished upload to be put, as far as the store has a choice.

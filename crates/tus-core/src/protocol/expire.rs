@@ -39,7 +39,7 @@ pub(crate) fn expires_at(
 pub(crate) fn gone(reason: GoneReason, policy: &Policy, now: Timestamp) -> Phase {
     let remember = match reason {
         GoneReason::Terminated => std::time::Duration::ZERO,
-        GoneReason::Expired | GoneReason::PartLost => {
+        GoneReason::Expired | GoneReason::PartLost | GoneReason::Moved => {
             policy.expiry.map_or(std::time::Duration::from_secs(24 * 3600), |e| e.remember)
         }
     };

@@ -24,9 +24,9 @@ pub(super) fn content_disposition(filename: Option<&str>) -> HeaderValue {
     let Some(name) = filename else {
         return attachment;
     };
-    let name: String = name.chars().filter(|c| !c.is_control()).take(255).collect();
+    let name: String = name.chars().filter(|c| !is_treacherous(*c)).take(255).collect();
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    if name.is_empty() {
+    if matches!(name, "" | "." | "..") {
         return attachment;
     }
     let ascii = |c: char| match c {
@@ -37,6 +37,15 @@ pub(super) fn content_disposition(filename: Option<&str>) -> HeaderValue {
     let extended = utf8_percent_encode(name, EXT_VALUE);
     let text = format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{extended}");
     HeaderValue::from_str(&text).unwrap_or(attachment)
+}
+
+/// Whether a character could make a name look like another one: controls, and those that are not
+/// seen or turn the direction of what follows.
+fn is_treacherous(c: char) -> bool {
+    let unseen = matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    c.is_control() || unseen
 }
 
 /// The client's media type where it can do no harm in a browser, else octets.
@@ -73,6 +82,11 @@ mod tests {
             (Some(""), "attachment"),
             (Some("\r\n"), "attachment"),
             (Some("a b.txt"), "attachment; filename=\"a b.txt\"; filename*=UTF-8''a%20b.txt"),
+            (Some(".."), "attachment"),
+            (
+                Some("a\u{202e}gpj.exe"),
+                "attachment; filename=\"agpj.exe\"; filename*=UTF-8''agpj.exe",
+            ),
             (Some("../x"), "attachment; filename=\"x\"; filename*=UTF-8''x"),
             (Some("ü\".txt"), "attachment; filename=\"__.txt\"; filename*=UTF-8''%C3%BC%22.txt"),
             (

@@ -177,6 +177,7 @@ fn gone(reason: GoneReason) -> &'static str {
         GoneReason::Expired => "The upload has expired.",
         GoneReason::Terminated => "The upload was terminated.",
         GoneReason::PartLost => "A part of this upload is gone.",
+        GoneReason::Moved => "The file was moved away, changed or replaced.",
     }
 }
 

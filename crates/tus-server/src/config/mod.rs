@@ -107,7 +107,8 @@ impl Settings {
                 ));
             }
         }
-        if given.is_explicit("existing_file") && self.file_name_format != FileNameFormat::Keep {
+        let refuses = self.existing_file == ExistingFile::Error;
+        if !refuses && self.file_name_format != FileNameFormat::Keep {
             return Err(given.contradiction(
                 "existing_file",
                 "file_name_format",
@@ -120,6 +121,27 @@ impl Settings {
                 "destination_folders",
                 "destination_dir",
                 "folders need a destination; name a --destination-dir or leave the folders out",
+            ));
+        }
+        if self.destination_dir.is_none() && given.is_explicit("file_name_format") {
+            return Err(given.contradiction(
+                "file_name_format",
+                "destination_dir",
+                "names are given in a destination; name a --destination-dir or leave the format out",
+            ));
+        }
+        if self.expire_after.is_none() && given.is_explicit("expire_mode") {
+            return Err(given.contradiction(
+                "expire_mode",
+                "expire_after",
+                "nothing expires; set --expire-after or leave the mode out",
+            ));
+        }
+        if self.cors_allow_credentials && self.cors_allow_origin == Origins::Off {
+            return Err(given.contradiction(
+                "cors_allow_credentials",
+                "cors_allow_origin",
+                "CORS is off; name the origins that may send them",
             ));
         }
         if self.cors_allow_credentials && self.cors_allow_origin == Origins::Any {

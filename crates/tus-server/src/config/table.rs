@@ -113,7 +113,8 @@ settings! {
         wait_for_dir: Duration = "0s", One("DURATION"), values::duration;
         /// Directory for finished files; `none` leaves them in the upload directory.
         destination_dir: Option<PathBuf> = "./data/files", One("PATH"), values::path_or_none;
-        /// Template for folders below the destination directory.
+        /// Folders below the destination directory, of plain text and of {year}, {month}, {day},
+        /// {metadata:KEY} and {id:N} (the first 1 to 8 characters), separated by slashes.
         destination_folders: Option<String> = "none", One("TEMPLATE"), values::text_or_none;
         /// How finished files are named: increment, random-suffix, random or keep.
         file_name_format: FileNameFormat = "increment", One("FORMAT"), FileNameFormat::read;
