@@ -10,6 +10,8 @@ use tus_core::{
     },
 };
 
+use super::another_turn;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum ChunkFlaw {
     StatSaysMore,
@@ -112,7 +114,7 @@ impl ChunkStore for BrokenChunks {
         match self.flaw {
             ChunkFlaw::CreateReplaces => self.within.remove(&at).await?,
             ChunkFlaw::ChecksBeforeItCreates if self.within.stat(&at).await.is_err() => {
-                tokio::task::yield_now().await;
+                another_turn().await;
                 self.within.remove(&at).await?;
             }
             ChunkFlaw::IdsIgnoreCase => {

@@ -6,6 +6,8 @@ use tus_core::{
     store::{Due, MemoryStore, MetaStore, StoreError, StoreErrorKind},
 };
 
+use super::another_turn;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum MetaFlaw {
     CreateIsSave,
@@ -109,7 +111,7 @@ impl MetaStore for BrokenMeta {
         match self.flaw {
             MetaFlaw::CreateIsSave => self.replace(upload).await,
             MetaFlaw::ChecksBeforeItCreates if !self.exists(&upload.id).await => {
-                tokio::task::yield_now().await;
+                another_turn().await;
                 self.replace(upload).await
             }
             _ => self.within.create(upload).await,
@@ -138,7 +140,7 @@ impl MetaStore for BrokenMeta {
                 self.within.update(upload, current).await
             }
             (MetaFlaw::ChecksBeforeItUpdates, Ok((_, current))) if current == expected => {
-                tokio::task::yield_now().await;
+                another_turn().await;
                 self.replace(upload).await
             }
             (MetaFlaw::UpdateCreates, Err(_)) => self.within.create(upload).await,

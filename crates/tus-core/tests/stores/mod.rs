@@ -12,3 +12,9 @@ pub(crate) use self::{
     broken_meta::MetaFlaw,
     lawful::{Frugal, Placing},
 };
+
+/// A pause in the middle of what should be one step, long enough for everybody else to begin it
+/// too, also where the machine is busy.
+async fn another_turn() {
+    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+}
