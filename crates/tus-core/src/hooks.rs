@@ -21,7 +21,8 @@ use crate::{
 /// [`HookError::Reject`] is a refusal.
 #[async_trait]
 pub trait Hooks: Send + Sync + 'static {
-    /// May this request do this? Asked for every request except OPTIONS, before anything is
+    /// May this request do this? Asked for every creation and every request to an upload that
+    /// exists (OPTIONS asks for nothing, and an unknown id is refused as such), before anything is
     /// changed or any other request is disturbed, and once more for every part of a
     /// concatenation, each with its own owner.
     ///
