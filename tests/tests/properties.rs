@@ -33,7 +33,8 @@ fn proof() -> impl Strategy<Value = Proof> {
 
 fn bytes() -> impl Strategy<Value = Bytes> {
     let breaks = prop_oneof![3 => Just(None), 1 => (0..4_u8).prop_map(Some)];
-    (vec(0..14_u8, 0..4), breaks, any::<bool>(), proof()).prop_map(
+    let frame = prop_oneof![6 => 0..14_u8, 1 => Just(36), 1 => Just(37)];
+    (vec(frame, 0..4), breaks, any::<bool>(), proof()).prop_map(
         |(frames, breaks_after, announced, proof)| Bytes { frames, breaks_after, announced, proof },
     )
 }
@@ -253,15 +254,35 @@ fn clients_hear_what_the_model_says() {
     let cases = env::var("TUS_CASES").ok().map_or(256, |cases| cases.parse().unwrap());
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new(config);
-    let ran = runner.run(&vec(operation(), 1..40), |operations| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(holds(&operations))
-    });
+    let ran = runner.run(&vec(operation(), 1..40), |operations| run(&operations));
     if let Err(failed) = ran {
         panic!("{failed}");
+    }
+}
+
+fn run(operations: &[Operation]) -> Result<(), TestCaseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(holds(operations))
+}
+
+/// Each of these once found the engine and the model at odds.
+#[test]
+fn sequences_that_failed_once_hold() {
+    let too_much = Bytes {
+        frames: vec![12, 12, 13],
+        breaks_after: None,
+        announced: false,
+        proof: Proof::SurpriseRight,
+    };
+    let sequences =
+        [vec![Operation::Create { partial: false, length: None, body: Some(too_much) }]];
+    for operations in sequences {
+        if let Err(failed) = run(&operations) {
+            panic!("{failed}: {operations:?}");
+        }
     }
 }

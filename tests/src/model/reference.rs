@@ -215,7 +215,8 @@ impl Reference {
             heard.offset = Some(one.bytes.len() as u64);
             if let Some(refused) = taken.refused {
                 heard = status(refused);
-                if one.bytes.is_empty() {
+                // Nobody learns the URL. Only who left in mid-body may know it nevertheless.
+                if one.bytes.is_empty() || refused != 400 {
                     return heard;
                 }
             }
