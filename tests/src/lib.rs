@@ -15,4 +15,5 @@ pub mod readme {}
 pub mod model;
 pub mod process;
 pub mod rig;
+pub mod scale;
 pub mod transcript;

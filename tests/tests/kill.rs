@@ -17,11 +17,14 @@ use std::{
     time::Duration,
 };
 
-use tus_tests::process::{Process, Random, bytes, exchange, head_with, patch, program};
+use tus_tests::{
+    process::{Process, Random, bytes, exchange, head_with, patch, program},
+    scale::{scale, seed},
+};
 
-/// How many kills; more with `TUS_KILLS=1000`.
+/// How many kills.
 fn kills() -> u64 {
-    std::env::var("TUS_KILLS").map_or(60, |text| text.parse().expect("TUS_KILLS is a number"))
+    scale("TUS_KILLS", 100, 1000)
 }
 
 fn start(program: &Path, directory: &Path) -> Process {
@@ -108,9 +111,7 @@ impl Upload {
 
 #[test]
 fn no_told_byte_is_lost_by_a_kill_while_bytes_flow() {
-    let seed = std::env::var("TUS_SEED").map_or(0x7e5e_ed01, |s| s.parse().expect("a number"));
-    println!("TUS_SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random(seed());
     let program = program("tus-server");
     let directory = tempfile::tempdir().expect("a directory");
     let (mut whole, mut lost_answers, mut kept) = (BTreeMap::new(), 0, 0);

@@ -1,21 +1,27 @@
 //! Whatever happens in whatever order, clients hear what the reference model says.
 //!
-//! `TUS_CASES` says how many sequences are tried.
+//! `TUS_CASES` says how many sequences are tried, `TUS_SEED` which.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on panics, and its helpers do so too"
 )]
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes as Data;
 use http::{HeaderMap, HeaderValue};
-use proptest::{collection::vec, option, prelude::*, test_runner::TestRunner};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    test_runner::{RngSeed, TestRunner},
+};
 use tus_core::{Expiry, Phase, Policy, Tus};
 use tus_tests::{
     model::{Bytes, Expected, MAX_SIZE, Operation, PERIOD, Proof, Reference},
     rig::{Answer, Application, Ask, Frames, Manner, Piece, World, crc32},
+    scale::{scale, seed},
 };
 
 fn proof() -> impl Strategy<Value = Proof> {
@@ -251,8 +257,12 @@ async fn holds(operations: &[Operation]) -> Result<(), TestCaseError> {
 
 #[test]
 fn clients_hear_what_the_model_says() {
-    let cases = env::var("TUS_CASES").ok().map_or(256, |cases| cases.parse().unwrap());
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases: u32::try_from(scale("TUS_CASES", 2_000, 100_000)).unwrap(),
+        rng_seed: RngSeed::Fixed(seed()),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     let mut runner = TestRunner::new(config);
     let ran = runner.run(&vec(operation(), 1..40), |operations| run(&operations));
     if let Err(failed) = ran {
