@@ -189,6 +189,7 @@ fn a_termination() {
         run.send_until(&url, TEXT, 8).await;
         run.end(&url).await;
         run.is_gone(&url).await;
+        run.is_told_of_the_end(&url).await;
     });
 }
 
@@ -200,6 +201,7 @@ fn a_termination_of_a_complete_upload() {
         run.is_complete(&url, TEXT).await;
         run.end(&url).await;
         run.is_gone(&url).await;
+        run.is_told_of_the_end(&url).await;
     });
 }
 
@@ -211,6 +213,7 @@ fn a_termination_of_an_upload_that_was_not_announced_yet() {
         run.send_all(&url, TEXT).await;
         run.end(&url).await;
         run.is_gone(&url).await;
+        run.is_told_of_the_end(&url).await;
     });
 }
 
@@ -273,6 +276,7 @@ fn a_termination_of_a_final_that_waits() {
         let url = run.concat(&[&first, &second]).await;
         run.end(&url).await;
         run.is_gone(&url).await;
+        run.is_told_of_the_end(&url).await;
         run.expires(&[&first, &second]).await;
     });
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use http::{Extensions, HeaderMap, Method, Uri};
 
 use crate::{
-    model::{Kind, Metadata, Placement, Rejection, Reply, Timestamp, Upload, UploadId},
+    model::{GoneReason, Kind, Metadata, Placement, Rejection, Reply, Timestamp, Upload, UploadId},
     store::{ChunkReader, ChunkStore, StoreError},
 };
 
@@ -84,14 +84,30 @@ pub trait Hooks: Send + Sync + 'static {
         Ok(Reply::new())
     }
 
-    /// An upload was terminated by a client; best effort.
-    async fn on_terminated(&self, ended: Ended) {
+    /// An upload was terminated by a client, and its bytes were removed.
+    ///
+    /// Called at least once, also across crashes, and after [`on_finish`](Self::on_finish) if the
+    /// upload was complete; drop a repeat by [`Ended::event_id`]. Until it succeeds the upload's
+    /// record is kept, and its id is not free.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the error, nobody is there to hear it: it is tried again with backoff.
+    async fn on_terminated(&self, ended: Ended) -> Result<(), HookError> {
         let _ = ended;
+        Ok(())
     }
 
-    /// An unfinished upload has expired and its bytes were removed; best effort.
-    async fn on_expired(&self, ended: Ended) {
+    /// An unfinished upload has expired, and its bytes were removed.
+    ///
+    /// Called at least once, as [`on_terminated`](Self::on_terminated) is.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the error, nobody is there to hear it: it is tried again with backoff.
+    async fn on_expired(&self, ended: Ended) -> Result<(), HookError> {
         let _ = ended;
+        Ok(())
     }
 }
 
@@ -323,15 +339,22 @@ impl Finished {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Ended {
-    /// The record as it was.
+    /// The same for every repeat of this event.
+    pub event_id: String,
+    /// The record: id, metadata, owner, and why it ended.
     pub upload: Arc<Upload>,
     /// Bytes that were stored, if that is known.
     pub stored: Option<u64>,
 }
 
 impl Ended {
-    pub(crate) fn new(upload: Arc<Upload>, stored: Option<u64>) -> Self {
-        Self { upload, stored }
+    pub(crate) fn new(event_id: String, upload: Arc<Upload>, stored: Option<u64>) -> Self {
+        Self { event_id, upload, stored }
+    }
+
+    /// The upload's id.
+    pub fn id(&self) -> &UploadId {
+        &self.upload.id
     }
 }
 
@@ -350,8 +373,19 @@ pub(crate) struct HookSet {
     pub(crate) before_terminate:
         Option<Closure2<RequestContext, Arc<Upload>, Result<(), HookError>>>,
     pub(crate) on_finish: Option<Closure1<Finished, Result<Reply, HookError>>>,
-    pub(crate) on_terminated: Option<Closure1<Ended, ()>>,
-    pub(crate) on_expired: Option<Closure1<Ended, ()>>,
+    pub(crate) on_terminated: Option<Closure1<Ended, Result<(), HookError>>>,
+    pub(crate) on_expired: Option<Closure1<Ended, Result<(), HookError>>>,
+}
+
+impl HookSet {
+    /// Whether there may be somebody who wants to hear that an upload has ended like this.
+    pub(crate) fn hears(&self, reason: GoneReason) -> bool {
+        match reason {
+            GoneReason::Terminated => self.base.is_some() || self.on_terminated.is_some(),
+            GoneReason::Expired => self.base.is_some() || self.on_expired.is_some(),
+            GoneReason::PartLost | GoneReason::Moved => false,
+        }
+    }
 }
 
 /// Boxes a closure of one argument.
@@ -422,19 +456,19 @@ impl Hooks for HookSet {
         }
     }
 
-    async fn on_terminated(&self, ended: Ended) {
+    async fn on_terminated(&self, ended: Ended) -> Result<(), HookError> {
         match (&self.on_terminated, &self.base) {
             (Some(closure), _) => closure(ended).await,
             (None, Some(base)) => base.on_terminated(ended).await,
-            (None, None) => {}
+            (None, None) => Ok(()),
         }
     }
 
-    async fn on_expired(&self, ended: Ended) {
+    async fn on_expired(&self, ended: Ended) -> Result<(), HookError> {
         match (&self.on_expired, &self.base) {
             (Some(closure), _) => closure(ended).await,
             (None, Some(base)) => base.on_expired(ended).await,
-            (None, None) => {}
+            (None, None) => Ok(()),
         }
     }
 }

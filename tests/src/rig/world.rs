@@ -12,7 +12,7 @@ use std::{
 
 use http::StatusCode;
 use tus_core::{
-    HookError, Kind, MemoryStore, Phase, Policy, Rejection, Reply, Timestamp, Tus, Upload,
+    Ended, HookError, Kind, MemoryStore, Phase, Policy, Rejection, Reply, Timestamp, Tus, Upload,
     UploadId,
     store::{ChunkStore, MetaStore},
 };
@@ -64,10 +64,12 @@ pub struct Told {
 pub struct Application {
     /// Its `on_finish`, in order.
     pub finished: Mutex<Vec<Told>>,
-    /// Its `on_expired`.
-    pub expired: Mutex<Vec<UploadId>>,
-    /// Its `on_terminated`.
-    pub terminated: Mutex<Vec<UploadId>>,
+    /// Its `on_expired`, in order.
+    pub expired: Mutex<Vec<Told>>,
+    /// Its `on_terminated`, in order.
+    pub terminated: Mutex<Vec<Told>>,
+    /// So many times it fails to take the news of an end.
+    pub deaf: AtomicU64,
     /// So many times `on_finish` fails first.
     pub fails: AtomicU64,
     /// Whether `on_finish` says no.
@@ -83,6 +85,18 @@ impl Application {
     pub fn ids(&self) -> Vec<UploadId> {
         let count = self.created.load(Ordering::SeqCst);
         (1..=count).map(|n| format!("u{n}").parse().expect("an id")).collect()
+    }
+
+    fn hears(&self, log: &Mutex<Vec<Told>>, ended: &Ended) -> Result<(), HookError> {
+        let (id, event) = (ended.id().clone(), ended.event_id.clone());
+        let told = Told { id, event, length: ended.stored.unwrap_or(0) };
+        log.lock().expect("a log").push(told);
+        let deaf = self.deaf.load(Ordering::SeqCst);
+        self.deaf.store(deaf.saturating_sub(1), Ordering::SeqCst);
+        match deaf {
+            0 => Ok(()),
+            _ => Err(HookError::Failed(Box::new(io::Error::other("a bad day")))),
+        }
     }
 
     /// The events of an upload.
@@ -141,12 +155,12 @@ impl World {
                 }
             })
             .on_expired(move |ended| {
-                expired.expired.lock().expect("a log").push(ended.upload.id.clone());
-                async {}
+                let heard = expired.hears(&expired.expired, &ended);
+                async { heard }
             })
             .on_terminated(move |ended| {
-                terminated.terminated.lock().expect("a log").push(ended.upload.id.clone());
-                async {}
+                let heard = terminated.hears(&terminated.terminated, &ended);
+                async { heard }
             })
             .build()
             .expect("a policy that works")

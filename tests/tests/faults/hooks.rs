@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::{sync::Notify, time::Instant};
 use tus_core::{
-    HookError, Kind, Phase, Policy, Rejection, Reply, Tus,
+    Expiry, HookError, Kind, Phase, Policy, Rejection, Reply, Tus,
     conformance::{Fault, Faults, Flaky},
     store::StoreErrorKind,
 };
@@ -240,4 +240,63 @@ async fn a_holder_that_lost_the_upload_does_not_undo_what_is_recorded() {
     let mut events = world.application.events(&"u1".parse().unwrap());
     events.dedup();
     assert_eq!(events.len(), 1, "announced as {events:?}");
+}
+
+/// P5: an application that cannot take the news of an end hears it again, from the next process
+/// too, under the same event id; the client need not wait for that.
+#[tokio::test(start_paused = true)]
+async fn an_end_is_told_until_the_application_has_heard_it() {
+    let mut policy = Policy::default();
+    policy.expiry = Some(Expiry::fixed(Duration::from_secs(3600)));
+    let world = world(policy);
+    world.application.deaf.store(3, Ordering::SeqCst);
+    let tus = serve(&world);
+    let terminated = create(&tus, Ask::post().length(8)).await;
+    let expired = create(&tus, Ask::post().length(8)).await;
+    let (first, second) = ("u1".parse().unwrap(), "u2".parse().unwrap());
+
+    assert_eq!(Ask::delete(&terminated).send(&tus).await.status, 204);
+    assert_eq!(Ask::head(&terminated).send(&tus).await.status, 410);
+    let record = world.record(&first).await.unwrap();
+    let bytes = world.bytes.durable(&record.locator);
+    assert!(bytes.is_none(), "its bytes wait for the application");
+    world.clock.advance(Duration::from_secs(3601));
+    tus.sweep().await;
+    assert_eq!(Ask::head(&expired).send(&tus).await.status, 410);
+    drop(tus);
+
+    // The next process tells by itself, and again after a pause when that fails too.
+    let tus = serve(&world);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    for (log, id) in
+        [(&world.application.terminated, &first), (&world.application.expired, &second)]
+    {
+        let told = log.lock().unwrap().clone();
+        assert!(told.len() >= 2 && told.iter().all(|one| one.id == *id), "{told:?}");
+        assert!(told.iter().all(|one| one.event == told[0].event), "{told:?}");
+    }
+    assert!(world.record(&first).await.is_none(), "a terminated upload is forgotten once told");
+    let told = world.application.terminated.lock().unwrap().len();
+    tus.sweep().await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(world.application.terminated.lock().unwrap().len(), told, "told once too often");
+    assert_eq!(Ask::head(&terminated).send(&tus).await.status, 404);
+    assert_eq!(Ask::head(&expired).send(&tus).await.status, 410);
+}
+
+/// P5: who terminates what is complete does not keep the application from hearing of it first.
+#[tokio::test(start_paused = true)]
+async fn a_complete_upload_is_announced_before_its_end_is() {
+    let world = world(Policy::default());
+    world.application.fails.store(1, Ordering::SeqCst);
+    let tus = serve(&world);
+    let url = create(&tus, Ask::post().length(4)).await;
+    assert_eq!(Ask::patch(&url, 0).body(Frames::whole(b"abcd")).send(&tus).await.status, 503);
+    drop(tus);
+    let tus = serve(&world);
+    assert_eq!(Ask::delete(&url).send(&tus).await.status, 204);
+    let id = "u1".parse().unwrap();
+    let events = world.application.events(&id);
+    assert!(events.len() == 2 && events[0] == events[1], "{events:?}");
+    assert_eq!(world.application.terminated.lock().unwrap().len(), 1);
 }

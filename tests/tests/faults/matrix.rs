@@ -376,6 +376,23 @@ impl Run {
         }
     }
 
+    /// The application hears of the end, at least once, under one event id (P5).
+    pub(crate) async fn is_told_of_the_end(&mut self, url: &str) {
+        let name = url.rsplit('/').next().unwrap_or_default().to_owned();
+        for _ in 0..PATIENCE {
+            self.sweep().await;
+            let told = self.world.application.terminated.lock().unwrap().clone();
+            let told = told.into_iter().filter(|told| told.id.as_str() == name);
+            let events: BTreeSet<_> = told.map(|told| told.event).collect();
+            assert!(events.len() <= 1, "the end of {url} has {events:?}");
+            if events.len() == 1 {
+                return;
+            }
+            self.pause(None).await;
+        }
+        panic!("nobody was told that {url} has ended");
+    }
+
     /// Refused, whoever asks how.
     pub(crate) async fn is_refused(&mut self, url: &str) {
         let head = self.head(url).await;

@@ -114,7 +114,10 @@ fn phases() -> Vec<Phase> {
     ];
     for reason in [GoneReason::Expired, GoneReason::Terminated, GoneReason::PartLost] {
         let forget_at = Timestamp::from_millis(1_800_000_000_000);
-        phases.push(Phase::Gone(Gone { reason, since, forget_at }));
+        let gone = Gone { reason, since, forget_at, event: None, stored: None };
+        phases.push(Phase::Gone(gone.clone()));
+        let event = Some("an event".to_owned());
+        phases.push(Phase::Gone(Gone { event, stored: Some(7), ..gone }));
     }
     phases
 }

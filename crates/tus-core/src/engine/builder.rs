@@ -164,7 +164,7 @@ impl TusBuilder {
     pub fn on_terminated<F, R>(mut self, hook: F) -> Self
     where
         F: Fn(Ended) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
+        R: Future<Output = Result<(), HookError>> + Send + 'static,
     {
         self.hooks.on_terminated = closure1(hook);
         self
@@ -174,7 +174,7 @@ impl TusBuilder {
     pub fn on_expired<F, R>(mut self, hook: F) -> Self
     where
         F: Fn(Ended) -> R + Send + Sync + 'static,
-        R: Future<Output = ()> + Send + 'static,
+        R: Future<Output = Result<(), HookError>> + Send + 'static,
     {
         self.hooks.on_expired = closure1(hook);
         self

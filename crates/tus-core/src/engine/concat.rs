@@ -5,7 +5,7 @@ use super::{
     create::make,
     exchange::{Exchange, refuse},
     session::{Session, update_unleased},
-    terminate,
+    terminate::{self, Tell},
 };
 use crate::{
     hooks::{Action, RequestContext},
@@ -76,7 +76,8 @@ async fn withdraw(tus: &Arc<Inner>, id: &UploadId) {
     let how = Acquire { wait: tus.policy.lease_wait, preempt: false };
     let Ok(mut session) = Session::lease(tus, id, how).await else { return };
     if session.upload.is_open()
-        && let Err(refusal) = terminate::end(&mut session, GoneReason::Terminated).await
+        && let Err(refusal) =
+            terminate::end(&mut session, GoneReason::Terminated, Tell::Nobody).await
     {
         tracing::warn!(upload = %id, ?refusal, "a final that could not be made is left");
     }
@@ -147,7 +148,7 @@ async fn try_leased(
     let parts = match load_parts(tus, &session.upload).await {
         Ok(parts) => parts,
         Err(Refusal::NotFound) => {
-            terminate::end(session, GoneReason::PartLost).await?;
+            terminate::end(session, GoneReason::PartLost, Tell::Nobody).await?;
             return Err(Refusal::Gone(GoneReason::PartLost));
         }
         Err(refusal) => return Err(refusal),
@@ -156,7 +157,7 @@ async fn try_leased(
     let sum = match rules::sum(&order, |id| parts.get(id), max) {
         Ok(sum) => sum,
         Err(refusal) => {
-            terminate::end(session, GoneReason::PartLost).await?;
+            terminate::end(session, GoneReason::PartLost, Tell::Nobody).await?;
             return Err(refusal);
         }
     };
@@ -299,7 +300,9 @@ async fn release_part(
     // Another final may want it still.
     let ended = match session.upload.finals.is_empty() {
         // Boxed, because what ends a final comes by here for its parts.
-        true => Box::pin(terminate::end(&mut session, GoneReason::Terminated)).await.map(drop),
+        true => Box::pin(terminate::end(&mut session, GoneReason::Terminated, Tell::Nobody))
+            .await
+            .map(drop),
         false => Ok(()),
     };
     session.release().await;

@@ -9,7 +9,7 @@ use super::{
     exchange::{Exchange, refuse},
     incoming::Incoming,
     session::Session,
-    terminate,
+    terminate::{self, Tell},
 };
 use crate::{
     hooks::{Action, Hooks as _, NewUpload},
@@ -140,7 +140,7 @@ where
             Ok((kept, refusal)) => (offset, broken) = (Some(kept), refusal),
             // Nobody will ever learn its URL, so there is no upload either.
             Err(refusal) => {
-                terminate::end(session, GoneReason::Terminated).await?;
+                terminate::end(session, GoneReason::Terminated, Tell::Nobody).await?;
                 return Err(refusal);
             }
         }

@@ -6,9 +6,14 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Inner, Tus, complete, concat, exchange::refuse, later, session::Session, terminate};
+use super::{
+    Inner, Tus, complete, concat,
+    exchange::refuse,
+    later,
+    session::Session,
+    terminate::{self, End, Tell},
+};
 use crate::{
-    hooks::{Ended, Hooks as _},
     model::{GoneReason, Phase, Refusal, Timestamp, UploadId},
     protocol::expire,
     store::Acquire,
@@ -170,12 +175,12 @@ async fn wait(weak: &Weak<Inner>, changed: &Notify, until: Instant) {
 }
 
 async fn retry(tus: &Arc<Inner>, id: &UploadId) {
-    match complete::announce_later(tus, id, Duration::ZERO).await {
-        Ok(()) | Err(Refusal::Rejected(_) | Refusal::NotFound | Refusal::Gone(_)) => {
+    match look(tus, id, false).await {
+        Ok(_) | Err(Refusal::Rejected(_) | Refusal::NotFound | Refusal::Gone(_)) => {
             tus.retries.forget(id);
         }
         Err(refusal) => {
-            tracing::debug!(upload = %id, ?refusal, "not announced yet");
+            tracing::debug!(upload = %id, ?refusal, "not told yet");
             // A hook that failed again has noted so itself.
             if tus.retries.until(id).is_none() {
                 tus.retries.later(id);
@@ -233,14 +238,11 @@ async fn look(tus: &Arc<Inner>, id: &UploadId, expire: bool) -> Result<Done, Ref
     // Its bytes are not looked at: one whose bytes are lost must be able to expire too.
     let mut session = Session::lease(tus, id, at_once).await?;
     let looked = look_leased(&mut session, expire).await;
-    let upload = Arc::new(session.upload.clone());
+    let upload = session.upload.clone();
     session.release().await;
-    let (done, stored) = looked?;
+    let done = looked?;
     if let Done::Expired = done {
         concat::part_lost(tus, &upload).await;
-        let told = tus.hooks.on_expired(Ended::new(Arc::clone(&upload), stored));
-        // Best effort: the upload is gone whatever the hook does, and the log has its panic.
-        let _told = tus.guarded("on_expired", told).await;
     }
     let waiting = upload.parts().is_some() && upload.is_open();
     if let (Done::Nothing, true) = (&done, waiting) {
@@ -250,29 +252,23 @@ async fn look(tus: &Arc<Inner>, id: &UploadId, expire: bool) -> Result<Done, Ref
     Ok(done)
 }
 
-async fn look_leased(
-    session: &mut Session<'_>,
-    expire: bool,
-) -> Result<(Done, Option<u64>), Refusal> {
+async fn look_leased(session: &mut Session<'_>, expire: bool) -> Result<Done, Refusal> {
     let tus = session.tus;
     let now = session.now();
     match &session.upload.phase {
         Phase::Complete { .. } => {
             complete::announce(session, None).await?;
-            return Ok((Done::Announced, None));
+            return Ok(Done::Announced);
         }
         Phase::Refused { unwanted: true, .. } => complete::remove_unwanted(session).await?,
-        Phase::Gone(gone) if gone.forget_at <= now => {
-            let upload = session.upload.clone();
-            terminate::remove_bytes(session, &upload).await?;
-            if upload.holds_parts {
-                concat::release_parts(tus, &upload, false).await?;
-            }
-            let removed = tus.meta.remove(&upload.id).await;
-            removed.map_err(|error| refuse(&error, "remove", &upload.id))?;
-            return Ok((Done::Forgotten, None));
+        Phase::Gone(_) => {
+            return match terminate::conclude(session).await? {
+                End::Forgotten => Ok(Done::Forgotten),
+                End::Remembered => Ok(Done::Nothing),
+                End::Untold(retry_after) => Err(Refusal::Unavailable { retry_after }),
+            };
         }
-        Phase::Open | Phase::Announced { .. } | Phase::Refused { .. } | Phase::Gone(_) => {}
+        Phase::Open | Phase::Announced { .. } | Phase::Refused { .. } => {}
     }
     if !session.upload.is_open() {
         concat::after_final(session).await;
@@ -280,13 +276,13 @@ async fn look_leased(
     if session.upload.parts().is_some() && session.upload.is_open() {
         // A final whose parts have all been abandoned holds on to them no longer.
         let Some(expiry) = tus.policy.expiry.filter(|_| expire) else {
-            return Ok((Done::Nothing, None));
+            return Ok(Done::Nothing);
         };
         if concat::last_activity(session).await?.after(expiry.period) > now {
-            return Ok((Done::Nothing, None));
+            return Ok(Done::Nothing);
         }
-        terminate::end(session, GoneReason::Expired).await?;
-        return Ok((Done::Expired, None));
+        terminate::end(session, GoneReason::Expired, Tell::Application(None)).await?;
+        return Ok(Done::Expired);
     }
     if !session.upload.finals.is_empty() {
         concat::strike_ended(session).await?;
@@ -300,14 +296,15 @@ async fn look_leased(
     let modified = stored.map(|stored| stored.modified);
     match expire::expires_at(&session.upload, modified, &tus.policy) {
         Some(at) if at <= now && expire => {
-            terminate::end(session, GoneReason::Expired).await?;
-            Ok((Done::Expired, stored.map(|stored| stored.length)))
+            let length = stored.map(|stored| stored.length);
+            terminate::end(session, GoneReason::Expired, Tell::Application(length)).await?;
+            Ok(Done::Expired)
         }
         // Its last byte has moved the bound: note that, so that it is not due again before.
         Some(at) if Some(at) != session.upload.expires_at && at > now => {
             session.update(|upload| upload.expires_at = Some(at)).await?;
-            Ok((Done::Nothing, None))
+            Ok(Done::Nothing)
         }
-        _ => Ok((Done::Nothing, None)),
+        _ => Ok(Done::Nothing),
     }
 }

@@ -156,6 +156,12 @@ pub struct Gone {
     pub since: Timestamp,
     /// When the record may be forgotten too.
     pub forget_at: Timestamp,
+    /// The stable id of the event that is still to be told; the record is kept until it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Bytes that were stored, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<u64>,
 }
 
 /// The ways in which an upload ends without its bytes.
@@ -267,9 +273,9 @@ impl Upload {
     pub fn due_at(&self) -> Option<Timestamp> {
         match &self.phase {
             // At once, whatever the clock says.
-            Phase::Complete { .. } | Phase::Refused { unwanted: true, .. } => {
-                Some(Timestamp::EPOCH)
-            }
+            Phase::Complete { .. }
+            | Phase::Refused { unwanted: true, .. }
+            | Phase::Gone(Gone { event: Some(_), .. }) => Some(Timestamp::EPOCH),
             Phase::Announced { .. } | Phase::Refused { .. } | Phase::Gone(_)
                 if self.holds_parts =>
             {

@@ -36,12 +36,19 @@ pub(crate) fn expires_at(
 }
 
 /// What the record of an upload that ended becomes.
-pub(crate) fn gone(reason: GoneReason, policy: &Policy, now: Timestamp) -> Phase {
+///
+/// It names an event if there is one to be told.
+pub(crate) fn gone(
+    reason: GoneReason,
+    policy: &Policy,
+    now: Timestamp,
+    (event, stored): (Option<String>, Option<u64>),
+) -> Gone {
     let remember = match reason {
         GoneReason::Terminated => std::time::Duration::ZERO,
         GoneReason::Expired | GoneReason::PartLost | GoneReason::Moved => {
             policy.expiry.map_or(std::time::Duration::from_secs(24 * 3600), |e| e.remember)
         }
     };
-    Phase::Gone(Gone { reason, since: now, forget_at: now.after(remember) })
+    Gone { reason, since: now, forget_at: now.after(remember), event, stored }
 }
