@@ -10,7 +10,7 @@ use super::{
 use crate::{
     hooks::{Action, RequestContext},
     model::{Create, GoneReason, Kind, Outcome, Phase, Refusal, Timestamp, Upload, UploadId},
-    protocol::{concat as rules, create as sizes, expire},
+    protocol::{concat as rules, expire, limits::Limits},
     store::{Acquire, Lease},
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn create_final(
         found.insert(id.clone(), part);
     }
     let lookup = |id: &UploadId| found.get(id).map(AsRef::as_ref);
-    let length = rules::sum(parts, lookup, tus.policy.max_size)?;
+    let length = rules::sum(parts, lookup, Limits::of(&tus.policy, None))?;
     let create = Create { length, ..create.clone() };
     let upload = make(exchange, create, Kind::Final { parts: parts.to_vec() }).await?;
     let id = upload.id.clone();
@@ -153,8 +153,8 @@ async fn try_leased(
         }
         Err(refusal) => return Err(refusal),
     };
-    let max = sizes::tighter(tus.policy.max_size, session.upload.max_size);
-    let sum = match rules::sum(&order, |id| parts.get(id), max) {
+    let limits = Limits::of(&tus.policy, session.upload.max_size);
+    let sum = match rules::sum(&order, |id| parts.get(id), limits) {
         Ok(sum) => sum,
         Err(refusal) => {
             terminate::end(session, GoneReason::PartLost, Tell::Nobody).await?;

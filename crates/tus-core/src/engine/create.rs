@@ -17,7 +17,7 @@ use crate::{
         Append, Content, Create, CreateKind, GoneReason, Kind, Outcome, Phase, Placement, Refusal,
         Upload, UploadId,
     },
-    protocol::{admit, create as rules, expire},
+    protocol::{admit, create as rules, expire, limits::Limits},
     store::{NewObject, PlaceAs},
 };
 
@@ -80,8 +80,9 @@ pub(super) async fn make(
     let (length, brings) = (new.length, create.content.and_then(|content| content.length));
     let asked = tus.hooks.before_create(exchange.request.clone(), new);
     let new = tus.hook("before_create", asked).await?;
-    rules::check_size(length, new.max_size)?;
-    rules::check_size(brings, new.max_size)?;
+    let limits = Limits::of(&tus.policy, new.max_size);
+    limits.check(length)?;
+    limits.check(brings)?;
     let id = match new.id {
         Some(id) => id,
         None => random_id()?,

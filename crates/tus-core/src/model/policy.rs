@@ -41,8 +41,14 @@ pub struct Policy {
     pub method_override: bool,
     /// Which web pages may use the uploads.
     pub cors: Cors,
-    /// The most bytes of `Upload-Metadata`. Default 4 KiB.
+    /// The most bytes of `Upload-Metadata`; more is 413. Default 4 KiB.
     pub max_metadata: usize,
+    /// The most pairs of `Upload-Metadata`; more is 413. Default 32.
+    pub max_metadata_pairs: usize,
+    /// The most bytes of a key of `Upload-Metadata`; more is 413. Default 128.
+    pub max_metadata_key: usize,
+    /// The most bytes of a value of `Upload-Metadata`, decoded; more is 413. Default 2 KiB.
+    pub max_metadata_value: usize,
     /// The most parts of a final. Default 1000.
     pub max_parts: usize,
     /// How long a body may pause before what arrived is kept and the request ends. Default 30 s.
@@ -82,6 +88,9 @@ impl Default for Policy {
             method_override: true,
             cors: Cors::default(),
             max_metadata: 4 * 1024,
+            max_metadata_pairs: 32,
+            max_metadata_key: 128,
+            max_metadata_value: 2 * 1024,
             max_parts: 1000,
             idle_timeout: Duration::from_secs(30),
             lease_wait: Duration::from_secs(5),

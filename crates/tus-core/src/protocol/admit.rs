@@ -1,6 +1,6 @@
 //! May this request write, from where, how much, and what must be proven about it?
 
-use super::{create, expire};
+use super::{expire, limits::Limits};
 use crate::model::{Append, GoneReason, Phase, Policy, Promise, Refusal, Timestamp, Upload};
 
 /// The leave to write.
@@ -34,8 +34,6 @@ pub(crate) enum Bound {
         /// The most that the upload may have.
         max: u64,
     },
-    /// As many as it likes.
-    None,
 }
 
 /// Refuses what the head and the record alone show to be wrong.
@@ -53,14 +51,14 @@ pub(crate) fn check_head(append: &Append, upload: &Upload, policy: &Policy) -> R
         return Err(Refusal::FinalIsReadOnly);
     }
     let length = declared(append, upload)?;
-    let max = create::tighter(policy.max_size, upload.max_size);
-    create::check_size(append.length, max)?;
+    let limits = Limits::of(policy, upload.max_size);
+    limits.check(append.length)?;
     let end = append.at.saturating_add(append.content.length.unwrap_or(0));
     if length.is_some_and(|length| append.at <= length && end > length) {
         return Err(Refusal::BodyTooLong);
     }
     if length.is_none() {
-        create::check_size(Some(end), max)?;
+        limits.check(Some(end))?;
     }
     Ok(())
 }
@@ -89,12 +87,7 @@ pub(crate) fn admit(
     if length.is_some_and(|length| length < start) {
         return Err(Refusal::LengthTooShort);
     }
-    let max = create::tighter(policy.max_size, upload.max_size);
-    let bound = match (length, max) {
-        (Some(length), _) => Bound::Lacking(length - start),
-        (None, Some(max)) => Bound::Allowed { left: max.saturating_sub(start), max },
-        (None, None) => Bound::None,
-    };
+    let bound = Limits::of(policy, upload.max_size).bound(length, start);
     Ok(Admission {
         start,
         length,

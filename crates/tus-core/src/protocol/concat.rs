@@ -1,5 +1,6 @@
 //! What a final may be made of (tus 1.0.0, Concatenation).
 
+use super::limits::Limits;
 use crate::model::{Phase, Policy, Refusal, Upload, UploadId};
 
 /// Whether the number of parts is allowed.
@@ -25,7 +26,7 @@ pub(crate) fn check_part(part: &Upload) -> Result<(), Refusal> {
 pub(crate) fn sum<'u>(
     parts: &[UploadId],
     lookup: impl Fn(&UploadId) -> Option<&'u Upload>,
-    max: Option<u64>,
+    limits: Limits,
 ) -> Result<Option<u64>, Refusal> {
     let mut sum = Some(0_u64);
     for part in parts {
@@ -35,6 +36,6 @@ pub(crate) fn sum<'u>(
             _ => None,
         };
     }
-    super::create::check_size(sum, max)?;
+    limits.check(sum)?;
     Ok(sum)
 }

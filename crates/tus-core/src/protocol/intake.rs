@@ -67,7 +67,6 @@ impl Intake {
     pub(crate) fn show(&mut self, frame: &[u8]) -> Take {
         let room = match self.bound {
             Bound::Lacking(left) | Bound::Allowed { left, .. } => left - self.taken,
-            Bound::None => u64::MAX,
         };
         let len = frame.len() as u64;
         if len <= room {
@@ -106,7 +105,7 @@ impl Intake {
             Ending::Cut(refusal) => refusal,
             Ending::Clean(_) if self.overran => match self.bound {
                 Bound::Allowed { max, .. } => Refusal::TooLarge { max },
-                Bound::Lacking(_) | Bound::None => return Verdict::RollBack(Refusal::BodyTooLong),
+                Bound::Lacking(_) => return Verdict::RollBack(Refusal::BodyTooLong),
             },
             // A framework may end a body without an error when the connection closed early.
             Ending::Clean(_) if self.announced.is_some_and(|announced| self.taken < announced) => {

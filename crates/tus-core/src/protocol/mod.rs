@@ -9,7 +9,7 @@
 //!
 //! Each state is made from the one before and consumed by the next, so a wrong order does not
 //! compile. [`recover`] says what a record and a stored length that disagree mean, [`concat`]
-//! what a final may be made of, [`expire`] when time is up.
+//! what a final may be made of, [`limits`] how large anything may become, [`expire`] when time is up.
 
 pub(crate) mod admit;
 pub(crate) mod concat;
@@ -17,6 +17,7 @@ pub(crate) mod create;
 pub(crate) mod expire;
 pub(crate) mod inspect;
 pub(crate) mod intake;
+pub(crate) mod limits;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod settle;
