@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use http::{Extensions, HeaderMap, Method, Uri};
 
 use crate::{
-    model::{GoneReason, Kind, Metadata, Placement, Rejection, Reply, Timestamp, Upload, UploadId},
+    model::{
+        GoneReason, Kind, Metadata, Placement, Rejection, Reply, RequestId, Timestamp, Upload,
+        UploadId,
+    },
     store::{ChunkReader, ChunkStore, StoreError},
 };
 
@@ -147,6 +150,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for HookError {
 pub struct RequestContext(Arc<ContextInner>);
 
 struct ContextInner {
+    id: RequestId,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -157,14 +161,19 @@ struct ContextInner {
 
 impl RequestContext {
     pub(crate) fn new(
+        id: RequestId,
         method: Method,
-        uri: Uri,
-        headers: HeaderMap,
-        extensions: Extensions,
+        parts: http::request::Parts,
         peer: Option<IpAddr>,
         client: Option<IpAddr>,
     ) -> Self {
-        Self(Arc::new(ContextInner { method, uri, headers, extensions, peer, client }))
+        let http::request::Parts { uri, headers, extensions, .. } = parts;
+        Self(Arc::new(ContextInner { id, method, uri, headers, extensions, peer, client }))
+    }
+
+    /// The name of the request, which stands in the log and in the answer that refuses it.
+    pub fn id(&self) -> &RequestId {
+        &self.0.id
     }
 
     /// The method that counts, after `X-HTTP-Method-Override`.
@@ -202,7 +211,10 @@ impl fmt::Debug for RequestContext {
     /// Leaves the headers out: they may hold credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("RequestContext");
-        debug.field("method", &self.0.method).field("path", &self.0.uri.path());
+        debug
+            .field("id", &self.0.id)
+            .field("method", &self.0.method)
+            .field("path", &self.0.uri.path());
         debug.field("client", &self.0.client).finish_non_exhaustive()
     }
 }

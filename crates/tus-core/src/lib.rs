@@ -45,8 +45,9 @@ pub mod conformance;
 
 pub use model::{
     Algorithm, Cors, Digest, Expiry, ExpiryMode, Gone, GoneReason, InvalidId, InvalidOrigin,
-    InvalidProxy, Kind, Locator, Metadata, MetadataError, OriginPattern, Origins, Phase, Placement,
-    Policy, Rejection, Reply, Revision, Timestamp, TrustedProxy, Upload, UploadId,
+    InvalidProxy, InvalidRequestId, Kind, Locator, Metadata, MetadataError, OriginPattern, Origins,
+    Phase, Placement, Policy, Rejection, Reply, RequestId, Revision, Timestamp, TrustedProxy,
+    Upload, UploadId,
 };
 
 #[cfg(feature = "engine")]

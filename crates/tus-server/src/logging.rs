@@ -16,6 +16,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use tower_service::Service;
 use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
+use tus_core::RequestId;
 
 use crate::config::LogFormat;
 use crate::listen::Peer;
@@ -48,10 +49,6 @@ pub(crate) fn init(format: LogFormat, filter: &str) -> Result<(), Box<dyn Error 
     }
 }
 
-/// The identity of a request; in its extensions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RequestId(pub(crate) String);
-
 /// Whose `X-Request-Id` is taken over.
 type Trust = Arc<dyn Fn(&Peer) -> bool + Send + Sync>;
 
@@ -68,13 +65,10 @@ impl<S> Logged<S> {
         Self { inner, trusts: Arc::new(trusts) }
     }
 
-    fn id_of<B>(&self, request: &Request<B>) -> String {
+    fn id_of<B>(&self, request: &Request<B>) -> RequestId {
         let is_trusted = request.extensions().get::<Peer>().is_some_and(|peer| (self.trusts)(peer));
         let named = request.headers().get(REQUEST_ID).filter(|_| is_trusted);
-        named
-            .and_then(|name| name.to_str().ok())
-            .filter(|name| is_sane(name))
-            .map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), str::to_owned)
+        named.and_then(|name| name.to_str().ok()?.parse().ok()).unwrap_or_else(RequestId::random)
     }
 }
 
@@ -105,8 +99,8 @@ where
         let method = request.method();
         let span = tracing::info_span!("request", %id, %method, path);
         // An id is letters, digits and -_. only, which every header field may hold.
-        let header = HeaderValue::from_str(&id);
-        request.extensions_mut().insert(RequestId(id));
+        let header = HeaderValue::from_str(id.as_str());
+        request.extensions_mut().insert(id);
         let answer = span.in_scope(|| self.inner.call(request));
         let answered = async move {
             let mut line = line;
@@ -119,11 +113,6 @@ where
         };
         Box::pin(answered.instrument(span))
     }
-}
-
-fn is_sane(id: &str) -> bool {
-    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    (1..=128).contains(&id.len()) && id.chars().all(letter)
 }
 
 /// The line of a request, written when it is answered or given up.
@@ -191,7 +180,7 @@ mod tests {
 
     fn app() -> Router {
         Router::new()
-            .route("/id", get(async |id: Extension<RequestId>| id.0.0))
+            .route("/id", get(async |id: Extension<RequestId>| id.0.to_string()))
             .route(HEALTH, get(async || "well"))
             .route("/stuck", get(std::future::pending::<&str>))
     }

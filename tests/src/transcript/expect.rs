@@ -54,8 +54,9 @@ impl Expected {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match &self.body {
             Some(WantedBody::Exactly(wanted)) => {
-                let line = got.body.strip_suffix(b"\n").unwrap_or(&got.body);
-                if line != wanted && got.body != *wanted {
+                let body = got.text();
+                let line = body.strip_suffix(b"\n").unwrap_or(body);
+                if line != wanted && body != *wanted {
                     faults.push(format!("body: expected {:?}, got {:?}", text(wanted), text(line)));
                 }
             }

@@ -28,6 +28,13 @@ impl Received {
         values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
     }
 
+    /// The body without the line that names the request, which differs every time.
+    pub(super) fn text(&self) -> &[u8] {
+        let id = self.values(HeaderName::from_static("x-request-id")).concat();
+        let line = format!("request: {id}\n");
+        self.body.strip_suffix(line.as_bytes()).unwrap_or(&self.body)
+    }
+
     fn has(&self, name: &'static str) -> bool {
         self.headers.contains_key(name)
     }
@@ -52,6 +59,7 @@ impl Received {
         must(status != 500, "no request makes the server fail");
         must(status != 412 || self.has("tus-version"), "412 has Tus-Version");
         must(status != 405 || self.has("allow"), "405 has Allow");
+        must(status < 400 || self.has("x-request-id"), "a refusal names the request");
         must(status != 416 || self.has("content-range"), "416 has Content-Range");
         must(status != 503 || self.has("retry-after"), "503 has Retry-After");
         must((status == 201) == self.has("location"), "Location comes with 201, and only there");

@@ -42,6 +42,8 @@ where
     exchange.authorize(Action::Append, Some(&upload)).await?;
     let hopeless = admit::check_head(&append, &upload, &tus.policy).err();
     check_offset(exchange, &append, &upload, hopeless).await?;
+    let mut transfer = exchange.transfer(Some(id))?;
+    transfer.belongs_to(upload.owner.as_deref(), &tus.policy)?;
     let mut session = Session::open_peeked(tus, &upload).await?;
     let outcome = append_leased(exchange, &mut session, &append, body).await;
     session.release().await;

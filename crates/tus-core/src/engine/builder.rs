@@ -217,6 +217,10 @@ fn check(policy: &Policy) -> Result<(), BuildError> {
         ("hook_timeout", policy.hook_timeout.is_zero(), zero),
         ("sweep_every", policy.sweep_every.is_zero(), zero),
         ("sync_every", policy.sync_every == 0, zero),
+        ("min_rate_over", policy.min_rate_over.is_zero(), zero),
+        ("max_transfers", policy.max_transfers == 0, zero),
+        ("max_transfers_per_owner", policy.max_transfers_per_owner == Some(0), zero),
+        ("max_transfers_per_address", policy.max_transfers_per_address == Some(0), zero),
         (
             "max_parts",
             policy.max_parts == 0,

@@ -10,6 +10,7 @@ use super::{
     incoming::Incoming,
     session::Session,
     terminate::{self, Tell},
+    transfers::Transfer,
 };
 use crate::{
     hooks::{Action, Hooks as _, NewUpload},
@@ -46,7 +47,11 @@ where
     };
     let content = create.content.clone().filter(|c| *c != Content::empty());
     let brought = create.content.as_ref().map(|_| 0);
-    let upload = make(exchange, create, kind).await?;
+    let mut transfer = match &content {
+        Some(_) => Some(exchange.transfer(None)?),
+        None => None,
+    };
+    let upload = make(exchange, create, kind, transfer.as_mut()).await?;
     let (id, location) = (upload.id.clone(), upload.url.clone());
     if content.is_none() && upload.length != Some(0) {
         let expires_at = upload.expires_at;
@@ -64,6 +69,7 @@ pub(super) async fn make(
     exchange: &Exchange<'_>,
     create: Create,
     kind: Kind,
+    transfer: Option<&mut Transfer>,
 ) -> Result<Upload, Refusal> {
     let tus = exchange.tus;
     let now = tus.now();
@@ -83,6 +89,9 @@ pub(super) async fn make(
     let limits = Limits::of(&tus.policy, new.max_size);
     limits.check(length)?;
     limits.check(brings)?;
+    if let Some(transfer) = transfer {
+        transfer.belongs_to(new.owner.as_deref(), &tus.policy)?;
+    }
     let id = match new.id {
         Some(id) => id,
         None => random_id()?,
@@ -196,6 +205,7 @@ where
         Some(Refusal::BodyBroken) if offset > 0 => Ok((offset, Some(Refusal::BodyBroken))),
         Some(
             Refusal::BodyIdle
+            | Refusal::BodySlow
             | Refusal::Preempted
             | Refusal::Draining
             | Refusal::Full

@@ -3,10 +3,12 @@ use std::{fmt, future::Future, sync::Arc};
 use bytes::Bytes;
 use http::{Method, request};
 
-use super::{Body, Inner, append, create, incoming::Incoming, inspect, read, terminate};
+use super::{
+    Body, Inner, append, create, incoming::Incoming, inspect, read, terminate, transfers::Transfer,
+};
 use crate::{
     hooks::{Action, HookError, Hooks as _, Intent, RequestContext},
-    model::{Command, Outcome, Refusal, Upload, UploadId},
+    model::{Command, Outcome, Refusal, RequestId, Upload, UploadId},
     store::{Blocking, StoreError, StoreErrorKind},
     wire::{Mount, Offer, Understood},
 };
@@ -22,6 +24,7 @@ pub(super) struct Exchange<'t> {
 
 /// What came in.
 pub(super) struct Arrived {
+    pub(super) id: RequestId,
     pub(super) parts: request::Parts,
     pub(super) method: Method,
     pub(super) mount: Mount,
@@ -35,10 +38,9 @@ impl<'t> Exchange<'t> {
         peer: Option<std::net::IpAddr>,
         offer: Offer,
     ) -> Self {
-        let Arrived { parts, method, mount, blocking } = arrived;
+        let Arrived { id, parts, method, mount, blocking } = arrived;
         let client = mount.client();
-        let request =
-            RequestContext::new(method, parts.uri, parts.headers, parts.extensions, peer, client);
+        let request = RequestContext::new(id, method, parts, peer, client);
         Self { tus, request, mount, blocking, offer }
     }
 
@@ -73,6 +75,16 @@ impl<'t> Exchange<'t> {
     pub(super) async fn peek(&self, id: &UploadId) -> Result<Arc<Upload>, Refusal> {
         let loaded = self.tus.meta.load(id).await;
         loaded.map(|(upload, _)| Arc::new(upload)).map_err(|error| refuse(&error, "load", id))
+    }
+
+    /// Lets this request bring bytes, if there are not too many already.
+    pub(super) fn transfer(&self, id: Option<&UploadId>) -> Result<Transfer, Refusal> {
+        let policy = &self.tus.policy;
+        let address = self.request.client();
+        // A proxy that does not say for whom it asks, asks for everybody.
+        let proxies = &policy.trusted_proxies;
+        let address = address.filter(|_| !proxies.iter().any(|proxy| proxy.covers(address)));
+        self.tus.transfers.enter(id, address, policy)
     }
 
     /// Asks the application whether this request may do this.

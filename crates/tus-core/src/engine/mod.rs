@@ -18,6 +18,7 @@ mod read;
 mod session;
 mod sweep;
 mod terminate;
+mod transfers;
 
 use std::{
     fmt,
@@ -29,6 +30,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, Version, header};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument as _, Span};
 
 pub use body::Body;
 pub use builder::{BuildError, TusBuilder};
@@ -36,7 +38,7 @@ pub use sweep::SweepReport;
 
 use crate::{
     hooks::HookSet,
-    model::{Algorithm, Discovery, Extension, Policy, Refusal, Timestamp},
+    model::{Algorithm, Discovery, Extension, Policy, Refusal, RequestId, Timestamp},
     store::{Blocking, ChunkStore, Locker, MetaStore},
     wire::{self, Answer, Head, Mount, Offer},
 };
@@ -70,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) draining: CancellationToken,
     sweeper: OnceLock<()>,
     retries: sweep::Retries,
+    transfers: Arc<transfers::Transfers>,
 }
 
 /// How a request came in: what only the adapter knows.
@@ -151,10 +154,35 @@ impl Tus {
 
     /// Answers a request; never fails, always a response.
     ///
+    /// A refusal names the request, by the [`RequestId`] in its extensions or by a new one, in
+    /// `X-Request-Id` and at the end of its text; so do the log lines that say more.
+    ///
     /// The future is `Send` exactly when the body is. It must be driven to its end, also when the
     /// client has left: a dropped future may leave bytes stored that are not recorded, which the
     /// next request of that upload then puts right. The adapters of this project spawn it.
     pub async fn handle<B>(&self, request: Request<B>, arrival: Arrival) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
+        // A layer that has named the request has opened a span for it, too.
+        let (id, span) = match request.extensions().get::<RequestId>() {
+            Some(id) => (id.clone(), Span::none()),
+            None => {
+                let id = RequestId::random();
+                let span = tracing::info_span!("request", %id);
+                (id, span)
+            }
+        };
+        self.answer(request, arrival, id).instrument(span).await
+    }
+
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        arrival: Arrival,
+        id: RequestId,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: fmt::Display,
@@ -191,15 +219,18 @@ impl Tus {
         let (outcome, download) = match understood {
             Ok(understood) => {
                 let method = understood.method.clone();
-                let arrived = Arrived { parts, method, mount, blocking: arrival.blocking };
+                let (blocking, id) = (arrival.blocking, id.clone());
+                let arrived = Arrived { id, parts, method, mount, blocking };
                 let exchange = Exchange::new(inner, arrived, arrival.peer, offer);
                 exchange.run(understood, &mut incoming).await
             }
             Err(refusal) => (Err(refusal), None),
         };
         let refused = outcome.is_err();
-        let broken = matches!(outcome, Err(Refusal::BodyIdle | Refusal::Draining));
+        let broken =
+            matches!(outcome, Err(Refusal::BodyIdle | Refusal::BodySlow | Refusal::Draining));
         let mut answer = wire::write(outcome);
+        wire::sign(&mut answer, &id);
         wire::add_cors(&inner.policy.cors, preflight, &cors_request, &mut answer.headers);
         // A client that is still sending may not look at the answer before it is done, and a
         // connection closed on it would take the answer away.
@@ -247,6 +278,7 @@ impl Tus {
             draining: CancellationToken::new(),
             sweeper: OnceLock::new(),
             retries: sweep::Retries::default(),
+            transfers: Arc::default(),
         };
         let tus = Self(Arc::new(inner));
         if tokio::runtime::Handle::try_current().is_ok() {
@@ -319,7 +351,7 @@ impl CloneOrigin for http::HeaderMap {
 }
 
 fn respond(answer: Answer, download: Option<Body>, is_head: bool) -> Response<Body> {
-    let Answer { status, headers, body } = answer;
+    let Answer { status, headers, body, .. } = answer;
     let body = match download {
         Some(download) => download,
         None if is_head => Body::unsaid(),

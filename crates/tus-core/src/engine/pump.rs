@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     hooks::{Hooks as _, Progress},
-    model::{Algorithm, Digest, Extension, Hashers, Refusal, Upload},
+    model::{Algorithm, Digest, Extension, Hashers, Policy, Refusal, Upload},
     protocol::{
         admit::Admission,
         intake::{Ending, Intake, Take, Verdict},
@@ -173,6 +173,7 @@ where
     // What the client is to hear once the last call is over, and when that is.
     let mut stop: Option<(Refusal, Instant)> = None;
     let mut last_frame = Instant::now();
+    let mut pace = Pace::new(policy);
     let mut draining = std::pin::pin!(tus.draining.cancelled());
     let mut timer = std::pin::pin!(sleep_until(later(last_frame, policy.idle_timeout)));
     loop {
@@ -213,6 +214,7 @@ where
             // A frame without bytes is no sign of life.
             Step::Frame(Some(Ok(Frame::Data(data)))) if data.is_empty() => {}
             Step::Frame(Some(Ok(Frame::Data(data)))) => {
+                pace.note(last_frame.elapsed(), data.len());
                 let chunk = match intake.show(&data) {
                     Take::All => data,
                     Take::Prefix(length) => data.slice(..length),
@@ -225,6 +227,9 @@ where
                 }
                 if intake.overran() {
                     return Ending::Clean(None);
+                }
+                if pace.is_too_slow() && stop.is_none() {
+                    return Ending::Cut(Refusal::BodySlow);
                 }
                 // Only now: the time that the store took is not the client's.
                 last_frame = Instant::now();
@@ -247,6 +252,36 @@ where
                 }
             }
         }
+    }
+}
+
+/// Watches how fast a client sends, in the time that it had for it.
+struct Pace {
+    rate: u64,
+    over: Duration,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(policy: &Policy) -> Self {
+        let (rate, over) = (policy.min_rate, policy.min_rate_over);
+        Self { rate, over, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    /// So many bytes came after waiting so long for them.
+    fn note(&mut self, waited: Duration, bytes: usize) {
+        if self.waited >= self.over {
+            (self.waited, self.bytes) = (Duration::ZERO, 0);
+        }
+        self.waited += waited;
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    /// Whether a whole period has passed with fewer bytes than it should have had.
+    fn is_too_slow(&self) -> bool {
+        let wanted = u128::from(self.rate) * self.waited.as_millis() / 1000;
+        self.waited >= self.over && u128::from(self.bytes) < wanted
     }
 }
 

@@ -14,6 +14,7 @@ mod outcome;
 mod policy;
 mod proxy;
 mod rejection;
+mod request;
 mod time;
 mod upload;
 
@@ -29,6 +30,7 @@ pub(crate) use outcome::{Discovery, Extension, Outcome, ReadView, Refusal, Uploa
 pub use policy::{Expiry, ExpiryMode, Policy};
 pub use proxy::{InvalidProxy, TrustedProxy};
 pub use rejection::{Rejection, Reply};
+pub use request::{InvalidRequestId, RequestId};
 pub use time::Timestamp;
 pub use upload::{
     Gone, GoneReason, InvalidId, Kind, Locator, Phase, Placement, Revision, Upload, UploadId,

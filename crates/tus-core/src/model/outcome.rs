@@ -187,6 +187,12 @@ pub(crate) enum Refusal {
     BodyBroken,
     /// The body paused for too long; its bytes are kept.
     BodyIdle,
+    /// The body came too slowly; its bytes are kept.
+    BodySlow,
+    /// So many uploads receive bytes that there is no room for another.
+    Busy,
+    /// This client sends to more uploads at once than one may.
+    TooMany,
     /// No byte of the range exists.
     RangeNotSatisfiable {
         /// The whole, in bytes.

@@ -53,6 +53,23 @@ pub struct Policy {
     pub max_parts: usize,
     /// How long a body may pause before what arrived is kept and the request ends. Default 30 s.
     pub idle_timeout: Duration,
+    /// The fewest bytes a second that a body may bring on average; one that is slower ends as one
+    /// that pauses does. Zero is no bound. Default 1 KiB.
+    pub min_rate: u64,
+    /// Over how long that average is taken, the time that the server itself took not counted.
+    /// Default 30 s.
+    pub min_rate_over: Duration,
+    /// The most uploads that may receive bytes at once; more are 503 with `Retry-After`. Default
+    /// 1024.
+    pub max_transfers: usize,
+    /// The most of them for one owner; more are 429 with `Retry-After`. `None` (the default) is no
+    /// bound.
+    pub max_transfers_per_owner: Option<usize>,
+    /// The most of them from one client's address (with IPv6, from one network of 64 bits); more
+    /// are 429 with `Retry-After`. Requests over
+    /// a unix socket, and those of a trusted proxy that does not say for whom, are not counted.
+    /// `None` (the default) is no bound.
+    pub max_transfers_per_address: Option<usize>,
     /// How long a request waits for the upload after asking its holder to let go. Default 5 s.
     pub lease_wait: Duration,
     /// How long a request waits for `on_finish` of a complete upload before it is told to come
@@ -93,6 +110,11 @@ impl Default for Policy {
             max_metadata_value: 2 * 1024,
             max_parts: 1000,
             idle_timeout: Duration::from_secs(30),
+            min_rate: 1024,
+            min_rate_over: Duration::from_secs(30),
+            max_transfers: 1024,
+            max_transfers_per_owner: None,
+            max_transfers_per_address: None,
             lease_wait: Duration::from_secs(5),
             finish_wait: Duration::from_secs(5),
             hook_timeout: Duration::from_secs(60),

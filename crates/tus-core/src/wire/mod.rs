@@ -17,6 +17,7 @@ use crate::model::{Command, Discovery, UploadId};
 
 pub(crate) use cors::{add_cors, is_preflight};
 pub(crate) use location::{Mount, Target};
+pub(crate) use refusals::sign;
 pub(crate) use tus1::{read, read_trailers, write};
 
 /// The head of a request, as far as the dialects care.
@@ -71,4 +72,6 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: bytes::Bytes,
+    /// Whether the body is one of our fixed texts, and not the application's.
+    pub(crate) is_ours: bool,
 }

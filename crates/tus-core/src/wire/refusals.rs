@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{Answer, names};
-use crate::model::{Extension, GoneReason, Refusal, Rejection};
+use crate::model::{Extension, GoneReason, Refusal, Rejection, RequestId};
 
 /// 460, which only tus knows (tus 1.0.0, Checksum).
 fn checksum_mismatch() -> StatusCode {
@@ -22,6 +22,8 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
                 status: if refuses { rejection.status } else { StatusCode::FORBIDDEN },
                 headers: HeaderMap::clone(&rejection.headers),
                 body: rejection.body.clone(),
+                // Who hides an upload must not give that away by one line less.
+                is_ours: rejection.body == Rejection::NOT_FOUND,
             };
         }
         Refusal::UnsupportedVersion => {
@@ -142,6 +144,19 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             "body_idle",
             "The body paused for too long; ask with HEAD what arrived.",
         ),
+        Refusal::BodySlow => (
+            StatusCode::REQUEST_TIMEOUT,
+            "body_slow",
+            "The body came too slowly; ask with HEAD what arrived.",
+        ),
+        Refusal::Busy => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many uploads at once; come back.")
+        }
+        Refusal::TooMany => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many uploads of yours at once.")
+        }
         Refusal::RangeNotSatisfiable { length } => {
             if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
                 headers.insert(header::CONTENT_RANGE, value);
@@ -194,7 +209,22 @@ fn not_offered(extension: Extension) -> Answer {
 fn text_answer(status: StatusCode, mut headers: HeaderMap, text: String) -> Answer {
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, plain);
-    Answer { status, headers, body: text.into() }
+    Answer { status, headers, body: text.into(), is_ours: true }
+}
+
+/// Names the request in an answer that refuses it, so that its client can say which one it was.
+pub(crate) fn sign(answer: &mut Answer, id: &RequestId) {
+    if !answer.status.is_client_error() && !answer.status.is_server_error() {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        answer.headers.insert(&names::X_REQUEST_ID, value);
+    }
+    if answer.is_ours {
+        let mut body = answer.body.to_vec();
+        body.extend_from_slice(format!("request: {id}\n").as_bytes());
+        answer.body = body.into();
+    }
 }
 
 #[cfg(test)]
@@ -203,8 +233,16 @@ mod tests {
 
     #[test]
     fn an_application_can_refuse_in_the_words_for_an_unknown_upload() {
-        let unknown = answer(&Refusal::NotFound);
-        let hidden = answer(&Rejection::not_found().into());
+        let id = "r1".parse().unwrap();
+        let signed = |refusal: Refusal| {
+            let mut answer = answer(&refusal);
+            sign(&mut answer, &id);
+            answer
+        };
+        let unknown = signed(Refusal::NotFound);
+        let hidden = signed(Rejection::not_found().into());
+        assert!(unknown.body.ends_with(b"\nrequest: r1\n"));
+        assert_eq!(unknown.headers["x-request-id"], "r1");
         assert_eq!(
             (unknown.status, unknown.headers, unknown.body),
             (hidden.status, hidden.headers, hidden.body)

@@ -345,7 +345,7 @@ fn revalidated() -> HeaderValue {
 }
 
 fn empty(status: StatusCode) -> Answer {
-    Answer { status, headers: HeaderMap::new(), body: Bytes::new() }
+    Answer { status, headers: HeaderMap::new(), body: Bytes::new(), is_ours: false }
 }
 
 /// The protocol's answer with what the application adds to it.
@@ -359,6 +359,7 @@ fn replied(status: StatusCode, reply: Option<Reply>) -> Answer {
         status: reply.status.filter(|status| status.is_success()).unwrap_or(own),
         headers: reply.headers,
         body: reply.body,
+        is_ours: false,
     }
 }
 
