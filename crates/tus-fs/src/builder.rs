@@ -1,5 +1,5 @@
 use std::{
-    fs, io,
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Durability, FolderTemplate, FsStore, Inner, Naming, OnConflict,
     destination::Destination,
-    dir::{Dir, Open},
+    disk::{self, Dir, Open, Tap},
     gate::Gates,
     layout, lock,
     naming::random_token,
@@ -19,7 +19,6 @@ use crate::{
 
 const UPLOAD_DIRECTORY: &str = "upload directory";
 const DESTINATION_DIRECTORY: &str = "destination directory";
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Settings of an [`FsStore`]; made by [`FsStore::builder`].
 #[derive(Clone, Debug)]
@@ -35,6 +34,7 @@ pub struct FsStoreBuilder {
     wait_for_lock: Duration,
     boot_id: Option<String>,
     first: Step,
+    tap: Tap,
 }
 
 impl FsStoreBuilder {
@@ -50,6 +50,7 @@ impl FsStoreBuilder {
             wait_for_lock: Duration::ZERO,
             boot_id: None,
             first: Step::Link,
+            tap: Tap::default(),
         }
     }
 
@@ -111,6 +112,14 @@ impl FsStoreBuilder {
         self
     }
 
+    /// Has a test watch all that is done with the disk, and say what becomes of it.
+    #[cfg(feature = "faults")]
+    #[doc(hidden)]
+    pub fn watch(mut self, watch: Arc<dyn crate::watch::Watch>) -> Self {
+        self.tap = Tap::new(watch);
+        self
+    }
+
     /// Places files as if the first ways to do it had been refused.
     #[cfg(test)]
     pub(crate) fn first_step(mut self, step: Step) -> Self {
@@ -138,7 +147,7 @@ impl FsStoreBuilder {
             return Err(OpenError::NoDestination { template: self.folders.to_string() });
         }
         let unusable_dir = unusable(UPLOAD_DIRECTORY, &self.dir);
-        let dir = Dir::root(&self.dir, durable).map_err(&unusable_dir)?;
+        let dir = Dir::root(&self.dir, durable, &self.tap).map_err(&unusable_dir)?;
         let lock = lock::take(&dir, self.wait_for_lock).map_err(&unusable_dir)?;
         let Some(lock) = lock else {
             return Err(OpenError::InUse { path: self.dir.clone() });
@@ -162,7 +171,7 @@ impl FsStoreBuilder {
     fn open_destination(&self, path: &Path, uploads: &Dir) -> Result<Destination, OpenError> {
         let durable = self.durability == Durability::Power;
         let unusable = unusable(DESTINATION_DIRECTORY, path);
-        let dir = Dir::root(path, durable).map_err(&unusable)?;
+        let dir = Dir::root(path, durable, &self.tap).map_err(&unusable)?;
         if dir.is_same_as(uploads).map_err(&unusable)? {
             return Err(OpenError::SameDirectory { path: path.to_owned() });
         }
@@ -182,9 +191,9 @@ impl FsStoreBuilder {
     fn boot(&self) -> io::Result<u64> {
         match &self.boot_id {
             Some(id) => Ok(boot_number(id)),
-            None => match fs::read_to_string(BOOT_ID) {
-                Ok(id) => Ok(boot_number(&id)),
-                Err(_) => Ok(boot_number(&random_token().map_err(io::Error::other)?)),
+            None => match disk::boot_id() {
+                Some(id) => Ok(boot_number(&id)),
+                None => Ok(boot_number(&random_token().map_err(io::Error::other)?)),
             },
         }
     }

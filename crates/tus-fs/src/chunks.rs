@@ -11,11 +11,7 @@
 //!
 //! Under `process` nothing is synced and there are no slots; the order is the same.
 
-use std::{
-    io::{self, Read},
-    ops::Range,
-    path::PathBuf,
-};
+use std::{ops::Range, path::PathBuf};
 
 use async_trait::async_trait;
 use tus_core::{
@@ -75,8 +71,8 @@ impl Inner {
             let part = self.find(place)?;
             let length = part.stored.length;
             let name = place.locator();
-            let copied = io::copy(&mut part.file.take(length), &mut &whole.file)
-                .during("copy", name.as_str())?;
+            let copied = whole.file.copy_from(&part.file, length, sum);
+            let copied = copied.during("copy", name.as_str())?;
             if copied != length {
                 let text = format!("{} has {copied} bytes of {length}", name.as_str());
                 return Err(StoreError::new(StoreErrorKind::Corrupt, text));

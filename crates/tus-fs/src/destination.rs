@@ -3,7 +3,7 @@
 //! It belongs to other people too: nothing is opened, replaced or removed there but files that
 //! were placed, and no link in it is followed (the directory itself may be one).
 
-use std::{fs::File, io, os::unix::fs::MetadataExt};
+use std::{io, os::unix::fs::MetadataExt};
 
 use rustix::io::Errno;
 use tus_core::{
@@ -13,7 +13,7 @@ use tus_core::{
 
 use crate::{
     Durability, FolderTemplate, Inner, Naming, OnConflict,
-    dir::{Dir, Open, regular},
+    disk::{Dir, File, Open, regular},
     layout::{self, During, Placed},
     naming::{Candidate, Candidates, random_token, sanitize},
     note::{Note, Step},

@@ -66,7 +66,7 @@ compile_error!("tus-fs needs a Unix-like system");
 mod builder;
 mod chunks;
 mod destination;
-mod dir;
+mod disk;
 mod gate;
 mod layout;
 mod lock;
@@ -82,14 +82,21 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 pub use builder::{FsStoreBuilder, OpenError};
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub use disk::watch;
 pub use naming::{
     FolderTemplate, FolderTemplateError, Naming, OnConflict, ParseNamingError, ParseOnConflictError,
 };
 
-use crate::{destination::Destination, dir::Dir, gate::Gates};
+use crate::{
+    destination::Destination,
+    disk::{Dir, File},
+    gate::Gates,
+};
 
 /// Uploads in a directory: their records, their bytes, and where they go when they are whole.
 ///

@@ -4,13 +4,12 @@
 //! nothing.
 
 use std::{
-    fs::{File, TryLockError},
     io, thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    dir::{Dir, Open},
+    disk::{Dir, File, Open},
     layout,
 };
 
@@ -26,11 +25,10 @@ pub(crate) fn take(dir: &Dir, wait: Duration) -> io::Result<Option<File>> {
     };
     let begun = Instant::now();
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
-            Err(TryLockError::WouldBlock) if begun.elapsed() >= wait => return Ok(None),
-            Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
-            Err(TryLockError::Error(error)) => return Err(error),
+        match file.try_lock()? {
+            true => return Ok(Some(file)),
+            false if begun.elapsed() >= wait => return Ok(None),
+            false => thread::sleep(LOOK_AGAIN),
         }
     }
 }

@@ -14,12 +14,10 @@
 
 use std::{
     collections::BTreeSet,
-    io::{Read, Write},
-    os::unix::fs::MetadataExt,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
-use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens};
 use tus_core::{
     Revision, Timestamp, Upload, UploadId,
     store::{Due, MetaStore, StoreError, StoreErrorKind, record},
@@ -27,7 +25,7 @@ use tus_core::{
 
 use crate::{
     Durability, FsStore, Inner,
-    dir::{Open, regular},
+    disk::{Open, regular},
     gate::blocking,
     layout::{self, During},
 };
@@ -71,26 +69,17 @@ fn sum(revision: Revision, body: &[u8]) -> u32 {
 }
 
 /// When a record is due, as its file's time of modification.
-fn due_mark(upload: &Upload) -> Timestamps {
+fn due_mark(upload: &Upload) -> SystemTime {
     let at = upload.due_at().map_or(FAR, |at| at.as_millis().min(FAR));
-    let time = |seconds: u64, nanos: u64| Timespec {
-        tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX),
-        tv_nsec: nanos as _,
-    };
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: time(at / 1000, at % 1000 * 1_000_000),
-    }
+    SystemTime::UNIX_EPOCH + Duration::from_millis(at)
 }
 
 impl Inner {
     fn read_record(&self, id: &UploadId) -> Result<(Upload, Revision), StoreError> {
         let name = layout::record(id);
         let file = self.dir.open(&name, Open::Read).during("open", &name)?;
-        let length = regular(&file).during("look at", &name)?.size();
-        let most = (record::MAX_LEN + MAX_HEAD) as u64;
-        let mut bytes = Vec::with_capacity(length.min(most) as usize);
-        file.take(most + 1).read_to_end(&mut bytes).during("read", &name)?;
+        regular(&file).during("look at", &name)?;
+        let bytes = file.read_all(record::MAX_LEN + MAX_HEAD + 1).during("read", &name)?;
         let (upload, revision) = unseal(&bytes)
             .map_err(|error| StoreError::new(error.kind(), format!("{name}: {error}")))?;
         if upload.id != *id {
@@ -104,10 +93,10 @@ impl Inner {
     fn write_record(&self, upload: &Upload, revision: Revision) -> Result<String, StoreError> {
         let bytes = seal(upload, revision)?;
         let temp = layout::record_temp(&upload.id);
-        let mut file = self.dir.open(&temp, Open::Fresh).during("create", &temp)?;
-        let mut write = || {
-            file.write_all(&bytes)?;
-            futimens(&file, &due_mark(upload))?;
+        let file = self.dir.open(&temp, Open::Fresh).during("create", &temp)?;
+        let write = || {
+            file.write_all_at(&bytes, 0)?;
+            file.set_modified(due_mark(upload))?;
             match self.durability {
                 Durability::Power => file.sync_all(),
                 Durability::Process => Ok(()),
@@ -202,10 +191,10 @@ impl Inner {
         name: &str,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let Some(stat) = self.dir.stat(name).during("look at", name)? else {
+        let Some(found) = self.dir.stat(name).during("look at", name)? else {
             return Ok(None);
         };
-        let mark = u64::try_from(stat.st_mtime).unwrap_or(0).saturating_mul(1000);
+        let mark = u64::try_from(found.modified).unwrap_or(0).saturating_mul(1000);
         if mark > now.as_millis() {
             return Ok(None);
         }

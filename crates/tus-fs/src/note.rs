@@ -2,18 +2,18 @@
 //!
 //! A note that cannot be read says nothing, and rightly so: what it would say had not begun.
 
-use std::io::{self, Read, Write};
+use std::io;
 
 use tus_core::{UploadId, store::StoreError};
 
 use crate::{
     Durability, Inner,
-    dir::Open,
+    disk::Open,
     layout::{self, During},
 };
 
 const MAGIC: &str = "tus-place 1";
-const MAX_LEN: u64 = 16 * 1024;
+const MAX_LEN: usize = 16 * 1024;
 
 /// The step that a finish is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +73,14 @@ impl Inner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.during("open", &name)?,
         };
-        let mut bytes = Vec::new();
-        file.take(MAX_LEN).read_to_end(&mut bytes).during("read", &name)?;
+        let bytes = file.read_all(MAX_LEN).during("read", &name)?;
         Ok(String::from_utf8(bytes).ok().and_then(|text| Note::decode(&text)))
     }
 
     pub(crate) fn write_note(&self, id: &UploadId, note: &Note) -> Result<(), StoreError> {
         let name = layout::place(id);
-        let mut file = self.dir.open(&name, Open::Fresh).during("create", &name)?;
-        file.write_all(note.encode().as_bytes()).during("write", &name)?;
+        let file = self.dir.open(&name, Open::Fresh).during("create", &name)?;
+        file.write_all_at(note.encode().as_bytes(), 0).during("write", &name)?;
         if self.durability == Durability::Power {
             file.sync_all().during("sync", &name)?;
         }

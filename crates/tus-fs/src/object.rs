@@ -6,8 +6,6 @@
 //! Everything here may wait for the disk, except [`Inner::look`], which only reads what the page
 //! cache almost always has.
 
-use std::fs::File;
-
 use tus_core::{
     Timestamp, UploadId,
     store::{StoreError, StoreErrorKind, Stored},
@@ -15,7 +13,7 @@ use tus_core::{
 
 use crate::{
     Durability, Inner,
-    dir::{Open, regular},
+    disk::{File, Open, regular},
     layout::{self, During},
     slots::{Slot, Slots, sync_point},
 };

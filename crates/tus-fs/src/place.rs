@@ -12,16 +12,7 @@
 //!
 //! So a copy is only ever removed after the note that speaks of it.
 
-use std::{
-    fs::{File, Permissions},
-    io::{self, Read},
-    os::unix::fs::PermissionsExt,
-};
-
-use rustix::{
-    fs::{FileType, Stat},
-    io::Errno,
-};
+use rustix::io::Errno;
 use tus_core::{
     Locator, UploadId,
     store::{StoreError, StoreErrorKind},
@@ -30,7 +21,7 @@ use tus_core::{
 use crate::{
     Durability, Inner,
     destination::{Destination, Wish, taken},
-    dir::{Dir, Open, regular},
+    disk::{Dir, File, Node, Open, regular},
     layout::{self, During, Place, Placed},
     naming::{Candidate, IfTaken},
     note::{Note, Step},
@@ -116,15 +107,14 @@ impl Inner {
         let Some(found) = folder.stat(name).during("look for", name)? else {
             return Ok(false);
         };
-        let whole = u64::try_from(found.st_size) == Ok(object.stored.length);
-        if !whole || FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        if !found.is_file || found.length != object.stored.length {
             return Ok(false);
         }
         let part = layout::part(id);
         let done = match note.step {
-            Step::Link => is_same(&found, &stat(&object.file)?),
+            Step::Link => found.node == node(&object.file)?,
             Step::Copied => match folder.stat(&part).during("look for", &part)? {
-                Some(copy) => is_same(&found, &copy),
+                Some(copy) => found.node == copy.node,
                 None => true,
             },
             Step::Copying | Step::Move => false,
@@ -165,7 +155,7 @@ impl Inner {
     /// Gives a file the mode in which people find it, durably, with the time of its last write.
     fn show(&self, file: &File, to: &Destination) -> Result<(), StoreError> {
         let name = "the file to be placed";
-        file.set_permissions(Permissions::from_mode(to.file_mode)).during("change", name)?;
+        file.set_mode(to.file_mode).during("change", name)?;
         match self.durability {
             Durability::Power => file.sync_all().during("sync", name),
             Durability::Process => Ok(()),
@@ -191,13 +181,12 @@ impl Placing<'_> {
         let path = join(&self.wish.folders, name);
         for _ in 0..LOOKS {
             if let Some(found) = self.folder.stat(name).during("look for", name)? {
-                if is_same(&found, &stat(&self.object.file)?) {
+                if found.node == node(&self.object.file)? {
                     return self.store.placed(self.to, &path).map(Some);
                 }
-                let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
                 match if_taken {
                     IfTaken::Next => return Ok(None),
-                    IfTaken::Replace if is_file => {}
+                    IfTaken::Replace if found.is_file => {}
                     IfTaken::Replace | IfTaken::Refuse => {
                         self.store.forget_note(self.id)?;
                         return Err(taken(&path));
@@ -254,10 +243,10 @@ impl Placing<'_> {
     fn copy(&self) -> Result<(), StoreError> {
         let (data, part) = (layout::data(self.id), layout::part(self.id));
         self.folder.unlink(&part).during("remove", &part)?;
-        let mut copy = self.folder.open(&part, Open::New).during("create", &part)?;
+        let copy = self.folder.open(&part, Open::New).during("create", &part)?;
         let source = self.store.dir.open(&data, Open::Read).during("open", &data)?;
         let length = self.object.stored.length;
-        let copied = io::copy(&mut source.take(length), &mut copy).during("copy", &data)?;
+        let copied = copy.copy_from(&source, length, 0).during("copy", &data)?;
         if copied != length {
             let text = format!("{data} has {copied} bytes of {length}");
             return Err(StoreError::new(StoreErrorKind::Corrupt, text));
@@ -267,12 +256,8 @@ impl Placing<'_> {
     }
 }
 
-fn stat(file: &File) -> Result<Stat, StoreError> {
-    rustix::fs::fstat(file).during("look at", "the upload")
-}
-
-fn is_same(one: &Stat, other: &Stat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+fn node(file: &File) -> Result<Node, StoreError> {
+    file.node().during("look at", "the upload")
 }
 
 fn has_no_links(error: Errno) -> bool {

@@ -1,12 +1,12 @@
 //! The bytes of one download.
 
-use std::{fs::File, ops::Range, os::unix::fs::FileExt, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tus_core::store::{ChunkReader, StoreError};
 
-use crate::{gate::blocking, layout::During};
+use crate::{disk::File, gate::blocking, layout::During};
 
 const PIECE: u64 = 256 * 1024;
 

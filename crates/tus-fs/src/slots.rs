@@ -5,7 +5,9 @@
 //! synced before it. A slot also says in which boot it was written: what lies beyond it counts
 //! only as long as the machine has been up since.
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::io;
+
+use crate::disk::File;
 
 const MAGIC: &[u8; 8] = b"tusslot1";
 const SLOT: usize = 64;

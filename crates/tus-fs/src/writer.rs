@@ -1,6 +1,6 @@
 //! The bytes of one request on their way into the file.
 
-use std::{os::unix::fs::FileExt, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
