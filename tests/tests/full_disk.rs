@@ -197,6 +197,24 @@ fn runs_out_of_files(random: &mut Random, durability: &str) {
     );
 }
 
+/// Found by the test above: the place of such an upload is known to no record.
+#[test]
+fn what_was_placed_and_could_not_be_recorded_goes_with_its_upload() {
+    let test = "what_was_placed_and_could_not_be_recorded_goes_with_its_upload";
+    where_disks_can_be_mounted(test, || {
+        let disk = Disk::new(DECLARED, 1000);
+        let server = start(&disk, &[]);
+        let mut client = Client::new("upload.bin".to_owned(), bytes(1, 4096), Way::Whole);
+        client.create(server.addr);
+        disk.occupy_files("ballast", FILES_OF_A_FINISH - 1);
+        client.step(server.addr, usize::MAX);
+        assert_eq!(client.state, State::Stopped);
+        let placed = disk.path().join("files/upload.bin");
+        assert!(placed.exists(), "it was not placed: this tests nothing");
+        end_one(&mut vec![client], server.addr, &disk);
+    });
+}
+
 #[test]
 fn what_expires_on_a_full_disk_makes_room() {
     let test = "what_expires_on_a_full_disk_makes_room";

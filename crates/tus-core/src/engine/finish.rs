@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::{complete::name_taken, exchange::refuse, session::Session};
 use crate::{
-    model::{Phase, Refusal, Reply},
+    model::{Locator, Phase, Refusal, Reply},
     store::{FinishAs, StoreErrorKind},
 };
 
@@ -28,6 +28,24 @@ pub(super) async fn begin(session: &mut Session<'_>) -> Result<(), Refusal> {
 /// The store places, durably; then the record says so. A crash between the two repeats the
 /// placing, which finds its own work.
 pub(super) async fn place(session: &mut Session<'_>) -> Result<(), Refusal> {
+    try_place(session).await.map_err(|unplaced| unplaced.refusal)
+}
+
+/// Why the record does not say where the bytes are.
+pub(super) struct Unplaced {
+    pub(super) refusal: Refusal,
+    /// Where they are nevertheless.
+    pub(super) at: Option<Locator>,
+}
+
+impl From<Refusal> for Unplaced {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, at: None }
+    }
+}
+
+/// As [`place`], for those who are about to end the upload.
+pub(super) async fn try_place(session: &mut Session<'_>) -> Result<(), Unplaced> {
     let Phase::Complete { event, since, placed: false, .. } = session.upload.phase.clone() else {
         return Ok(());
     };
@@ -41,12 +59,11 @@ pub(super) async fn place(session: &mut Session<'_>) -> Result<(), Refusal> {
         Ok(locator) => {
             tracing::info!(upload = %id, at = locator.as_str(), "placed");
             let phase = Phase::Complete { event, since, placed: true, superseded: Some(old) };
-            session
-                .update(|upload| {
-                    upload.phase = phase.clone();
-                    upload.locator = locator.clone();
-                })
-                .await
+            let recorded = session.update(|upload| {
+                upload.phase = phase.clone();
+                upload.locator = locator.clone();
+            });
+            recorded.await.map_err(|refusal| Unplaced { refusal, at: Some(locator) })
         }
         Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
             tracing::warn!(
@@ -55,8 +72,8 @@ pub(super) async fn place(session: &mut Session<'_>) -> Result<(), Refusal> {
             );
             let rejection = name_taken();
             let phase = Phase::Refused { since: session.now(), rejection, unwanted: false };
-            session.update(|upload| upload.phase = phase.clone()).await
+            session.update(|upload| upload.phase = phase.clone()).await.map_err(Unplaced::from)
         }
-        Err(error) => Err(refuse(&error, "finish", &id)),
+        Err(error) => Err(refuse(&error, "finish", &id).into()),
     }
 }

@@ -42,8 +42,14 @@ async fn terminate_leased(
 ) -> Result<Arc<Upload>, Refusal> {
     // What was being placed may lie in its place already, where only a repeat finds it.
     let id = &session.upload.id.clone();
-    if let Err(refusal) = finish::place(session).await {
+    if let Err(finish::Unplaced { refusal, at }) = finish::try_place(session).await {
         tracing::warn!(upload = %id, ?refusal, "terminated while it could not be placed");
+        if let Some(at) = at {
+            // No record will ever say that it is there. While the old place has the bytes, a crash
+            // leaves nothing worse than a placing to be repeated.
+            let removed = session.tus.chunks.remove(&at).await;
+            removed.map_err(|error| refuse(&error, "remove", id))?;
+        }
     } else if session.tus.retries.until(id).is_none() {
         // What is complete is announced first (P5). But nobody has to keep an upload because the
         // application fails: it was asked, and hears next that the upload has ended.
