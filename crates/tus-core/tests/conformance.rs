@@ -64,6 +64,7 @@ async fn a_flaky_store_without_faults_is_the_store_within() {
         "chunks.remove",
         "chunks.stat",
         "chunks.truncate",
+        "chunks.unrecorded",
         "meta.create",
         "meta.due",
         "meta.load",

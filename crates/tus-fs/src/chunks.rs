@@ -11,7 +11,7 @@
 //!
 //! Under `process` nothing is synced and there are no slots; the order is the same.
 
-use std::{ops::Range, path::PathBuf};
+use std::{collections::BTreeSet, ops::Range, path::PathBuf};
 
 use async_trait::async_trait;
 use tus_core::{
@@ -80,6 +80,32 @@ impl Inner {
             sum += length;
         }
         Ok(sum)
+    }
+
+    /// Uploads that have some of our files, but neither a byte nor a record here.
+    fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<BTreeSet<UploadId>, StoreError> {
+        let mut first = BTreeSet::new();
+        for name in self.dir.names().during("list", "the upload directory")? {
+            let name = name.during("list", "the upload directory")?;
+            let Some(id) = layout::upload_of(&name) else { continue };
+            let there = |name: String| self.dir.stat(&name).during("look for", &name);
+            if after.is_some_and(|after| id <= *after)
+                || first.contains(&id)
+                || there(layout::record(&id))?.is_some()
+                || there(layout::data(&id))?.is_some_and(|data| data.length > 0)
+            {
+                continue;
+            }
+            first.insert(id);
+            if first.len() > limit {
+                first.pop_last();
+            }
+        }
+        Ok(first)
     }
 
     fn remove_object(&self, id: &UploadId) -> Result<(), StoreError> {
@@ -223,6 +249,16 @@ impl ChunkStore for FsStore {
             }
             None => Ok(()),
         }
+    }
+
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+        let (inner, after) = (self.0.clone(), after.cloned());
+        let ids = blocking(move || inner.unrecorded(after.as_ref(), limit)).await?;
+        Ok(ids.into_iter().map(|id| (id.clone(), Place::Upload(id).locator())).collect())
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -42,6 +42,12 @@ pub(crate) fn place(id: &UploadId) -> String {
     format!("{id}.place")
 }
 
+/// The upload that a name in the upload directory belongs to, while it is open.
+pub(crate) fn upload_of(name: &str) -> Option<UploadId> {
+    let suffixes = [".bin", ".slot", ".rec.tmp"];
+    suffixes.into_iter().find_map(|suffix| name.strip_suffix(suffix)?.parse().ok())
+}
+
 /// Placed names never begin with a dot, so that this one is always ours.
 pub(crate) fn part(id: &UploadId) -> String {
     format!(".tus-{id}.part")

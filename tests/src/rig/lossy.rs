@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tus_core::{
-    Locator, Timestamp,
+    Locator, Timestamp, UploadId,
     store::{
         Blocking, Capabilities, ChunkReader, ChunkStore, ChunkWriter, FinishAs, NewObject,
         StoreError, StoreErrorKind, Stored,
@@ -207,6 +207,21 @@ impl ChunkStore for Lossy {
     async fn remove(&self, at: &Locator) -> Result<(), StoreError> {
         self.lock().by_locator.remove(at.as_str());
         Ok(())
+    }
+
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+        let objects = self.lock();
+        let empty = objects.by_locator.iter().filter(|(_, object)| object.bytes.is_empty());
+        let named = empty.filter_map(|(at, _)| Some((at.parse().ok()?, Locator::new(at))));
+        let mut named: Vec<(UploadId, _)> = named.collect();
+        named.retain(|(id, _)| after.is_none_or(|after| id > after));
+        named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        named.truncate(limit);
+        Ok(named)
     }
 
     fn capabilities(&self) -> Capabilities {

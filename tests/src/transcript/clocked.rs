@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tus_core::{
-    Locator, MemoryStore, Timestamp,
+    Locator, MemoryStore, Timestamp, UploadId,
     store::{
         Blocking, Capabilities, ChunkReader, ChunkStore, ChunkWriter, FinishAs, NewObject,
         StoreError, Stored,
@@ -116,6 +116,14 @@ impl ChunkStore for ClockedChunks {
 
     async fn remove(&self, at: &Locator) -> Result<(), StoreError> {
         ChunkStore::remove(&self.inner, at).await
+    }
+
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+        ChunkStore::unrecorded(&self.inner, after, limit).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -53,6 +53,8 @@ promises! {
         READ = "Reads a range of bytes; the end may lie beyond what is stored.";
         READ_MISSING = "NotFound if there is no such object, or an application has moved it away";
         REMOVE = "Removes an object; removing an unknown one succeeds.";
+        UNRECORDED = "those without a byte, in the order of their ids, at most limit, after the one \
+            given";
         WRITE = "Accepts the next bytes, perhaps into a buffer.";
         SYNC = "Makes everything accepted durable, and returns the object's length.";
         DROPPED = "Dropping it without sync is a crash: it may lose what was not synced, and \

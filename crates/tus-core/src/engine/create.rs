@@ -1,9 +1,10 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 
 use super::{
+    Inner,
     append::receive,
     complete, concat,
     exchange::{Exchange, refuse},
@@ -19,7 +20,7 @@ use crate::{
         Upload, UploadId,
     },
     protocol::{admit, create as rules, expire, limits::Limits},
-    store::{NewObject, PlaceAs},
+    store::{Acquire, NewObject, PlaceAs, StoreError},
 };
 
 /// Makes a new upload, perhaps with its first bytes (tus 1.0.0, Creation).
@@ -64,7 +65,8 @@ where
 }
 
 /// Asks the application, then makes the object and the record, in this order: a record never
-/// names bytes that are not there.
+/// names bytes that are not there. A crash in between leaves an empty object, which whoever
+/// sweeps removes.
 pub(super) async fn make(
     exchange: &Exchange<'_>,
     create: Create,
@@ -116,19 +118,34 @@ pub(super) async fn make(
         finals: Vec::new(),
     };
     upload.holds_parts = upload.parts().is_some();
-    let mut object = NewObject::new(&upload.id);
-    object.length = length;
-    object.place = (!upload.is_partial()).then(|| PlaceAs::of(&upload));
-    let made = tus.chunks.create(&object).await;
-    upload.locator = made.map_err(|error| refuse(&error, "create", &upload.id))?;
-    if let Err(error) = tus.meta.create(&upload).await {
-        if let Err(error) = tus.chunks.remove(&upload.locator).await {
-            tracing::warn!(upload = %upload.id, %error, "an empty object is left behind");
+    // Whoever sweeps must not take an object whose record is about to come for an abandoned one.
+    let at_once = Acquire { wait: Duration::ZERO, preempt: false };
+    let lease = tus.locker.acquire(&upload.id, at_once).await.map_err(|error| {
+        match refuse(&error, "acquire", &upload.id) {
+            Refusal::Locked => Refusal::AlreadyExists,
+            refusal => refusal,
         }
-        return Err(refuse(&error, "create", &upload.id));
-    }
+    })?;
+    let recorded = record(tus, &mut upload, length).await;
+    lease.release().await;
+    recorded.map_err(|error| refuse(&error, "create", &upload.id))?;
     tracing::info!(upload = %upload.id, length = upload.length, "created");
     Ok(upload)
+}
+
+/// Makes the object, then the record.
+async fn record(tus: &Inner, upload: &mut Upload, length: Option<u64>) -> Result<(), StoreError> {
+    let mut object = NewObject::new(&upload.id);
+    object.length = length;
+    object.place = (!upload.is_partial()).then(|| PlaceAs::of(upload));
+    upload.locator = tus.chunks.create(&object).await?;
+    if let Err(error) = tus.meta.create(upload).await {
+        if let Err(error) = tus.chunks.remove(&upload.locator).await {
+            tracing::warn!(upload = %upload.id, %error, "an empty object is left to the sweeper");
+        }
+        return Err(error);
+    }
+    Ok(())
 }
 
 /// Takes the first bytes (tus 1.0.0, Creation With Upload).

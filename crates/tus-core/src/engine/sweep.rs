@@ -189,10 +189,14 @@ async fn retry(tus: &Arc<Inner>, id: &UploadId) {
     }
 }
 
+const PAGE: usize = 100;
+
 /// One pass over everything that is due, a page at a time.
 async fn sweep(tus: &Arc<Inner>, expire: bool) -> SweepReport {
-    const PAGE: usize = 100;
     let mut report = SweepReport::default();
+    if let Err(refusal) = remove_unrecorded(tus).await {
+        tracing::warn!(?refusal, "objects that nobody recorded are left for the next sweep");
+    }
     let mut after = None;
     let now = tus.now();
     loop {
@@ -222,6 +226,44 @@ async fn sweep(tus: &Arc<Inner>, expire: bool) -> SweepReport {
             return report;
         }
         after = page.into_iter().next_back();
+    }
+}
+
+/// Removes what is left of creations that never came as far as a record.
+///
+/// Whoever creates holds the lease from before the object is there until its record is; so what
+/// has no record under the lease will never have one. Nothing that has a byte is even considered.
+async fn remove_unrecorded(tus: &Inner) -> Result<(), Refusal> {
+    let mut after = None;
+    loop {
+        let page = tus.chunks.unrecorded(after.as_ref(), PAGE).await;
+        let page = page.map_err(|error| {
+            tracing::warn!(%error, "cannot ask what was never recorded");
+            Refusal::Internal
+        })?;
+        for (id, locator) in &page {
+            let at_once = Acquire { wait: Duration::ZERO, preempt: false };
+            // Somebody is at work there.
+            let Ok(lease) = tus.locker.acquire(id, at_once).await else { continue };
+            let removed = match tus.meta.load(id).await {
+                Err(error) if error.is_not_found() => {
+                    tracing::info!(upload = %id, "a creation that was never recorded is removed");
+                    let removed = async {
+                        tus.chunks.remove(locator).await?;
+                        tus.meta.remove(id).await
+                    };
+                    removed.await
+                }
+                Err(error) => Err(error),
+                Ok(_) => Ok(()),
+            };
+            lease.release().await;
+            removed.map_err(|error| refuse(&error, "remove", id))?;
+        }
+        if page.len() < PAGE {
+            return Ok(());
+        }
+        after = page.into_iter().next_back().map(|(id, _)| id);
     }
 }
 

@@ -97,6 +97,22 @@ pub trait ChunkStore: Send + Sync + fmt::Debug + 'static {
     /// Only the store's own failures.
     async fn remove(&self, at: &Locator) -> Result<(), StoreError>;
 
+    /// Objects of which nothing was ever recorded, perhaps: those without a byte, in the order of
+    /// their ids, at most `limit`, after the one given.
+    ///
+    /// A process that dies between creating an object and recording it leaves one behind. The
+    /// engine removes what is named here if no record knows it, so an object that has bytes is
+    /// never named. A store in which nothing can be left behind names none.
+    ///
+    /// # Errors
+    ///
+    /// Only the store's own failures.
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError>;
+
     /// What this store can do.
     fn capabilities(&self) -> Capabilities;
 

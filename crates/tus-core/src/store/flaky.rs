@@ -266,6 +266,14 @@ impl<S: ChunkStore> ChunkStore for Flaky<S> {
         self.faults.call("chunks.remove", self.within.remove(at)).await
     }
 
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+        self.faults.call("chunks.unrecorded", self.within.unrecorded(after, limit)).await
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.within.capabilities()
     }

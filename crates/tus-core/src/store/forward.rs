@@ -92,6 +92,14 @@ macro_rules! forward {
                 (**self).remove(at).await
             }
 
+            async fn unrecorded(
+                &self,
+                after: Option<&UploadId>,
+                limit: usize,
+            ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+                (**self).unrecorded(after, limit).await
+            }
+
             fn capabilities(&self) -> Capabilities {
                 (**self).capabilities()
             }

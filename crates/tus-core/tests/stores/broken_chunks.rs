@@ -3,7 +3,7 @@ use std::{ops::Range, path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use tus_core::{
-    Locator, Timestamp,
+    Locator, Timestamp, UploadId,
     store::{
         Blocking, Capabilities, ChunkReader, ChunkStore, ChunkWriter, FinishAs, MemoryStore,
         NewObject, StoreError, StoreErrorKind, Stored,
@@ -39,6 +39,7 @@ pub(crate) enum ChunkFlaw {
     FinishCopiesAnew,
     FinishChokesOnNames,
     FinishMixesNames,
+    NamesWhatHasBytes,
     ConcatAppends,
     ConcatAppendsParts,
     ConcatSorts,
@@ -47,7 +48,7 @@ pub(crate) enum ChunkFlaw {
 }
 
 impl ChunkFlaw {
-    pub(crate) const ALL: [(Self, &str); 30] = [
+    pub(crate) const ALL: [(Self, &str); 31] = [
         (Self::StatSaysMore, "a_new_object_is_empty"),
         (Self::StatNeverSynced, "synced_bytes_are_stored"),
         (Self::StatOfNothingIsZero, "what_is_not_there_is_not_found"),
@@ -73,6 +74,7 @@ impl ChunkFlaw {
         (Self::FinishCopiesAnew, "a_finish_can_be_repeated"),
         (Self::FinishChokesOnNames, "a_hostile_name_is_no_obstacle"),
         (Self::FinishMixesNames, "two_of_a_name_lose_nothing"),
+        (Self::NamesWhatHasBytes, "only_what_is_empty_may_be_unrecorded"),
         (Self::ConcatAppends, "no_parts_make_nothing"),
         (Self::ConcatAppendsParts, "a_concatenation_can_be_repeated"),
         (Self::ConcatSorts, "parts_are_joined_in_order"),
@@ -257,6 +259,19 @@ impl ChunkStore for BrokenChunks {
             self.within.stat(at).await?;
         }
         self.within.remove(at).await
+    }
+
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+        let flaw = self.flaw == ChunkFlaw::NamesWhatHasBytes;
+        let mut named = self.within.unrecorded(after, limit).await?;
+        if flaw && self.within.stat(&Locator::new("full")).await.is_ok() {
+            named.push(("full".parse().unwrap(), Locator::new("full")));
+        }
+        Ok(named)
     }
 
     fn capabilities(&self) -> Capabilities {

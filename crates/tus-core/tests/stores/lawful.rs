@@ -75,6 +75,14 @@ impl ChunkStore for Frugal {
         self.within.remove(at).await
     }
 
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+        self.within.unrecorded(after, limit).await
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }
@@ -195,6 +203,14 @@ impl ChunkStore for Placing {
     async fn remove(&self, at: &Locator) -> Result<(), StoreError> {
         let (store, at) = self.resolve(at);
         store.remove(&at).await
+    }
+
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+        self.open.unrecorded(after, limit).await
     }
 
     fn capabilities(&self) -> Capabilities {

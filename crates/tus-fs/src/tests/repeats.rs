@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use tus_core::store::MetaStore;
+
 use super::*;
 use crate::{
     Naming, OnConflict,
@@ -214,4 +216,45 @@ async fn a_note_of_a_destination_that_is_no_longer_there_is_forgotten() {
     assert_eq!(read(&store, &new).await.unwrap(), b"hello");
     assert_eq!(fs::read(elsewhere.join("a.txt")).unwrap(), b"hello");
     assert!(!cut.home.file("u.rec").exists());
+}
+
+/// A creation that died leaves some of its files; nothing else is taken for one.
+#[tokio::test]
+async fn what_was_never_recorded_is_named_and_can_be_removed() {
+    let home = Home::new();
+    let store = home.store().await;
+    let recorded = upload("recorded");
+    create(&store, &recorded).await.unwrap();
+    MetaStore::create(&store, &recorded).await.unwrap();
+    let full = create(&store, &upload("full")).await.unwrap();
+    append(&store, &full, "bytes").await;
+    let died = upload("died");
+    create(&store, &died).await.unwrap();
+    // A loss of power keeps whichever of the names it likes.
+    for name in ["bin.bin", "slot.slot", "temp.rec.tmp"] {
+        fs::write(home.file(name), "").unwrap();
+    }
+    for foreign in ["notes.txt", "x.bin.bak", "a b.bin", ".bin", "placed.place"] {
+        fs::write(home.file(foreign), "").unwrap();
+    }
+    let named = async || {
+        let named = store.unrecorded(None, 100).await.unwrap();
+        named.into_iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(named().await, ["bin", "died", "slot", "temp"]);
+    let first = store.unrecorded(Some(&id("bin")), 2).await.unwrap();
+    assert_eq!(first.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["died", "slot"]);
+
+    for (id, at) in store.unrecorded(None, 100).await.unwrap() {
+        ChunkStore::remove(&store, &at).await.unwrap();
+        MetaStore::remove(&store, &id).await.unwrap();
+    }
+    assert_eq!(named().await, [""; 0]);
+    let kept: Vec<_> = home.names();
+    let ours = ["full.bin", "full.slot", "recorded.bin", "recorded.rec", "recorded.slot"];
+    let foreign = ["notes.txt", "x.bin.bak", "a b.bin", ".bin", "placed.place"];
+    for name in ours.iter().chain(&foreign) {
+        assert!(kept.iter().any(|kept| kept == name), "{name} is gone: {kept:?}");
+    }
+    assert_eq!(kept.len(), ours.len() + foreign.len(), "{kept:?}");
 }

@@ -180,6 +180,14 @@ impl<S: ChunkStore> ChunkStore for Watched<S> {
         ChunkStore::remove(&self.inner, at).await
     }
 
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+        ChunkStore::unrecorded(&self.inner, after, limit).await
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

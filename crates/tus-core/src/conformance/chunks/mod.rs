@@ -54,6 +54,7 @@ async fn suite<S: ChunkStore>(make: &impl AsyncFn() -> S, blocking: Blocking) {
         objects::of_many_creations_at_once_one_succeeds: promise::CREATE_TAKEN,
         objects::objects_that_look_alike_do_not_mix: promise::MORE,
         objects::removal_can_be_repeated: promise::REMOVE,
+        objects::only_what_is_empty_may_be_unrecorded: promise::UNRECORDED,
         objects::many_uploads_at_once_do_not_mix: promise::MORE,
         objects::the_last_write_is_dated: promise::MODIFIED,
         writing::the_stored_length_only_grows: promise::STAT,

@@ -88,6 +88,29 @@ pub(super) async fn objects_that_look_alike_do_not_mix(rig: Rig<impl ChunkStore>
     }
 }
 
+pub(super) async fn only_what_is_empty_may_be_unrecorded(rig: Rig<impl ChunkStore>) {
+    rig.holding(&id("full"), b"bytes").await;
+    for text in ["c", "a", "b"] {
+        rig.create(&id(text)).await;
+    }
+    let ask = async |after: Option<&UploadId>, limit| {
+        rig.case.done(rig.store.unrecorded(after, limit).await, "unrecorded")
+    };
+    let all = ask(None, 100).await;
+    for (id, at) in &all {
+        let empty = ["a", "b", "c"].contains(&id.as_str());
+        rig.case.holds(empty, format_args!("unrecorded names {id}, which is not empty"));
+        rig.case.same(rig.stat(at).await.length, 0, "the length of what is perhaps unrecorded");
+    }
+    let order = all.is_sorted_by(|(a, _), (b, _)| a < b);
+    rig.case.holds(order, format_args!("unrecorded is not in the order of ids: {all:?}"));
+    let Some((first, rest)) = all.split_first() else { return };
+    rig.case.same(ask(None, 1).await, vec![first.clone()], "the first that is unrecorded");
+    rig.case.same(ask(Some(&first.0), 100).await, rest.to_vec(), "the others");
+    rig.case.done(rig.store.remove(&first.1).await, "remove");
+    rig.case.same(ask(None, 100).await, rest.to_vec(), "what is left after a removal");
+}
+
 pub(super) async fn removal_can_be_repeated(rig: Rig<impl ChunkStore>) {
     let old = bytes(1, 10_000);
     let at = rig.holding(&id("a"), &old).await;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{MemoryStore, lock};
 use crate::{
-    model::{Locator, Timestamp},
+    model::{Locator, Timestamp, UploadId},
     store::{
         Blocking, Capabilities, ChunkReader, ChunkStore, ChunkWriter, FinishAs, NewObject,
         StoreError, StoreErrorKind, Stored,
@@ -149,6 +149,21 @@ impl ChunkStore for MemoryStore {
     async fn remove(&self, at: &Locator) -> Result<(), StoreError> {
         lock(&self.objects).0.remove(at);
         Ok(())
+    }
+
+    async fn unrecorded(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Locator)>, StoreError> {
+        let objects = lock(&self.objects);
+        let empty = objects.0.iter().filter(|(_, object)| lock(object).bytes.is_empty());
+        let named = empty.filter_map(|(at, _)| Some((at.as_str().parse().ok()?, at.clone())));
+        let mut named: Vec<(UploadId, _)> = named.collect();
+        named.retain(|(id, _)| after.is_none_or(|after| id > after));
+        named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        named.truncate(limit);
+        Ok(named)
     }
 
     fn capabilities(&self) -> Capabilities {
