@@ -170,11 +170,16 @@ impl Ask {
 
     /// Sends it, and waits for the whole answer.
     pub async fn send(self, tus: &Tus) -> Answer {
+        self.send_as(tus, Arrival::at(MOUNT)).await
+    }
+
+    /// Sends it in a way of one's own.
+    pub async fn send_as(self, tus: &Tus, arrival: Arrival) -> Answer {
         let mut request = Request::new(self.body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.path.parse().expect("a path");
         *request.headers_mut() = self.headers;
-        let response = tus.handle(request, Arrival::at(MOUNT).with_trailers()).await;
+        let response = tus.handle(request, arrival.with_trailers()).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("the body of an answer").to_bytes();
         Answer { status: parts.status.as_u16(), headers: parts.headers, body }
