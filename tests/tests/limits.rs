@@ -198,7 +198,8 @@ async fn a_body_below_the_minimum_rate_is_cut_and_its_bytes_are_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn transfers_are_bounded_in_all_per_owner_and_per_address() {
-    let bounds: [(fn(&mut Policy), u16); 3] = [
+    type Bound = fn(&mut Policy);
+    let bounds: [(Bound, u16); 3] = [
         (|policy| policy.max_transfers = 1, 503),
         (|policy| policy.max_transfers_per_owner = Some(1), 429),
         (|policy| policy.max_transfers_per_address = Some(1), 429),
