@@ -20,7 +20,7 @@ use crate::{
         Upload, UploadId,
     },
     protocol::{admit, create as rules, expire, limits::Limits},
-    store::{Acquire, NewObject, PlaceAs, StoreError},
+    store::{Acquire, Lease, NewObject, PlaceAs, StoreError, StoreErrorKind},
 };
 
 /// Makes a new upload, perhaps with its first bytes (tus 1.0.0, Creation).
@@ -118,19 +118,30 @@ pub(super) async fn make(
         finals: Vec::new(),
     };
     upload.holds_parts = upload.parts().is_some();
-    // Whoever sweeps must not take an object whose record is about to come for an abandoned one.
-    let at_once = Acquire { wait: Duration::ZERO, preempt: false };
-    let lease = tus.locker.acquire(&upload.id, at_once).await.map_err(|error| {
-        match refuse(&error, "acquire", &upload.id) {
-            Refusal::Locked => Refusal::AlreadyExists,
-            refusal => refusal,
-        }
-    })?;
+    let lease = lease_new(tus, &upload.id).await?;
     let recorded = record(tus, &mut upload, length).await;
     lease.release().await;
     recorded.map_err(|error| refuse(&error, "create", &upload.id))?;
     tracing::info!(upload = %upload.id, length = upload.length, "created");
     Ok(upload)
+}
+
+/// Leases an upload that is about to be made: whoever sweeps must not take an object whose record
+/// is about to come for an abandoned one.
+async fn lease_new(tus: &Inner, id: &UploadId) -> Result<Box<dyn Lease>, Refusal> {
+    let how = |wait| Acquire { wait, preempt: false };
+    let mut lease = tus.locker.acquire(id, how(Duration::ZERO)).await;
+    if lease.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Conflict) {
+        match tus.meta.load(id).await {
+            Ok(_) => return Err(Refusal::AlreadyExists),
+            // A creation that is not through yet, or what is left of one.
+            Err(error) if error.is_not_found() => {
+                lease = tus.locker.acquire(id, how(tus.policy.lease_wait)).await;
+            }
+            Err(error) => return Err(refuse(&error, "load", id)),
+        }
+    }
+    lease.map_err(|error| refuse(&error, "acquire", id))
 }
 
 /// Makes the object, then the record.
