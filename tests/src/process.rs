@@ -15,15 +15,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program of a package of this workspace, built if need be.
 pub fn program(package: &'static str) -> PathBuf {
+    build(&["-p", package])
+}
+
+/// A program that stands beside these tests, in `tests/examples`, built if need be.
+pub fn own_program(name: &'static str) -> PathBuf {
+    build(&["-p", env!("CARGO_PKG_NAME"), "--example", name])
+}
+
+fn build(what: &[&str]) -> PathBuf {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     let root = ROOT.get_or_init(|| {
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
     });
     let mut build = Command::new(env!("CARGO"));
-    build.current_dir(root).args(["build", "--quiet", "--message-format=json", "-p", package]);
+    build.current_dir(root).args(["build", "--quiet", "--message-format=json"]).args(what);
     let output = build.output().expect("cargo");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{package}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{what:?}: {}", String::from_utf8_lossy(&output.stderr));
     // The last executable that cargo names is that of the package itself.
     let key = "\"executable\":\"";
     let at = said.rfind(key).expect("cargo names the program") + key.len();
@@ -63,18 +72,31 @@ impl Process {
         self.child.wait().expect("its end");
     }
 
+    /// Waits for the end that it makes by itself, for a minute.
+    ///
+    /// # Panics
+    ///
+    /// If it lives on.
+    pub fn wait(mut self) -> ExitStatus {
+        self.end("end by itself")
+    }
+
     /// Tells it to stop (SIGTERM) and waits for its end.
     pub fn terminate(mut self) -> ExitStatus {
         let id = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &id]).status().expect("kill");
         assert!(told.success());
+        self.end("stop")
+    }
+
+    fn end(&mut self, how: &str) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("its state") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "it did not stop within {PATIENCE:?}");
-            std::thread::sleep(Duration::from_millis(5));
+            assert!(Instant::now() < deadline, "it did not {how} within {PATIENCE:?}");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -118,12 +140,37 @@ impl Answer {
 ///
 /// The connection broke, as it does when the server is killed.
 pub fn exchange(addr: SocketAddr, head: &str, body: &[u8]) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect(addr)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
+    let mut stream = connect(addr)?;
     stream.write_all(head_with(head, body.len()).as_bytes())?;
     stream.write_all(body)?;
     read_answer(&mut stream)
+}
+
+/// Fetches what is under a URL: the head of the answer, and its body.
+///
+/// # Errors
+///
+/// As [`exchange`].
+pub fn download(addr: SocketAddr, path: &str) -> io::Result<(Answer, Vec<u8>)> {
+    let mut stream = connect(addr)?;
+    stream.write_all(head_with(&format!("GET {path} HTTP/1.1"), 0).as_bytes())?;
+    let answer = read_answer(&mut stream)?;
+    let mut body = Vec::new();
+    stream.read_to_end(&mut body)?;
+    Ok((answer, body))
+}
+
+/// A connection on which nobody waits for ever.
+///
+/// # Errors
+///
+/// Nobody listens there.
+pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// A head that announces a body of this length, on a connection that is closed afterwards.
@@ -164,7 +211,12 @@ pub fn patch(path: &str, offset: u64) -> String {
 /// Bytes that differ everywhere, the same for the same seed.
 pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random(seed | 1);
-    (0..length).map(|_| random.draw().to_le_bytes()[5]).collect()
+    let mut bytes = Vec::with_capacity(length + 7);
+    while bytes.len() < length {
+        bytes.extend_from_slice(&random.draw().to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
 }
 
 /// Numbers that repeat with their seed (xorshift).

@@ -1,0 +1,447 @@
+//! One kill: a client that remembers what it was told, and holds the next server to it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tus_tests::process::{Answer, Process, Random, bytes, download, exchange, patch};
+
+use crate::{
+    killer::{Killer, strike},
+    site::{Site, Which},
+};
+
+/// After this long something is stuck, not slow.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What an upload is in a concatenation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Single,
+    Part,
+    Final,
+}
+
+/// What must be found of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is there, and can be brought to its end.
+    Alive,
+    /// It was brought there.
+    Whole,
+    /// It is gone, and leaves nothing.
+    Ended,
+    /// It is gone, and may be remembered.
+    Remembered,
+}
+
+/// What a client knows of an upload.
+#[derive(Clone, Debug)]
+pub(crate) struct Upload {
+    pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) role: Role,
+    pub(crate) fate: Fate,
+    /// The largest offset that any answer has told.
+    pub(crate) told: u64,
+    /// The most bytes that can have arrived.
+    pub(crate) sent: u64,
+    /// Whether the server has confirmed the length; `None` where it may have heard it.
+    pub(crate) declared: Option<bool>,
+    /// Whether the answer to its creation was lost.
+    pub(crate) stray: bool,
+}
+
+impl Upload {
+    pub(crate) fn new(path: &str, body: Vec<u8>, role: Role) -> Self {
+        let (path, fate) = (path.to_owned(), Fate::Alive);
+        // The bytes of a final were sent to its parts.
+        let sent = if role == Role::Final { body.len() as u64 } else { 0 };
+        Self { path, body, role, fate, told: 0, sent, declared: Some(true), stray: false }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.path.rsplit('/').next().expect("an id")
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.body.len() as u64
+    }
+
+    /// Takes note of an offset, and holds it against what was told before and what was sent.
+    pub(crate) fn hear(&mut self, offset: u64) {
+        let Self { path, told, sent, .. } = self;
+        assert!(offset >= *told, "{path}: told {told} before, now {offset}");
+        assert!(offset <= *sent, "{path}: told {offset}, but only {sent} were sent");
+        *told = offset;
+    }
+}
+
+/// What came of the kills of one kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) kills: u64,
+    /// Answers that were lost.
+    pub(crate) lost: u64,
+    /// Creations whose URL nobody heard, and which were there.
+    pub(crate) strays: u64,
+    /// Uploads that were brought to their end.
+    pub(crate) whole: u64,
+    /// Announcements that were made again.
+    pub(crate) repeats: u64,
+    /// Creations that left empty files without a record.
+    pub(crate) orphans: u64,
+    /// Records of live uploads with a draft beside them.
+    pub(crate) drafts: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.kills += other.kills;
+        self.lost += other.lost;
+        self.strays += other.strays;
+        self.whole += other.whole;
+        self.repeats += other.repeats;
+        self.orphans += other.orphans;
+        self.drafts += other.drafts;
+    }
+}
+
+/// A server, its directories and its client, before and after one kill.
+pub(crate) struct Case<'k> {
+    pub(crate) site: Site,
+    server: Option<Process>,
+    killer: &'k mut Killer,
+    pub(crate) random: Random,
+    pub(crate) uploads: Vec<Upload>,
+    /// Arguments of the servers to come.
+    pub(crate) more: Vec<String>,
+    pub(crate) tally: Tally,
+}
+
+impl<'k> Case<'k> {
+    pub(crate) fn new(site: Site, killer: &'k mut Killer, random: Random) -> Self {
+        let server = Some(site.start(&[]));
+        let (uploads, more, tally) = (Vec::new(), Vec::new(), Tally::default());
+        Self { site, server, killer, random, uploads, more, tally }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.server.as_ref().expect("a live server").addr
+    }
+
+    /// Starts anew, in peace or not.
+    pub(crate) fn restart(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.kill();
+        }
+        self.server = Some(self.site.start(&self.more));
+    }
+
+    /// Has the server look at all that is due.
+    pub(crate) fn sweep(&mut self) {
+        match self.site.which {
+            // It does so when it starts.
+            Which::TusServer => self.restart(),
+            Which::Mortal => {
+                let answer = exchange(self.addr(), "POST /sweep HTTP/1.1", b"");
+                assert_eq!(answer.expect("a live server").status, 200);
+            }
+        }
+    }
+
+    /// Sends requests under fire; then there is another server. `None` is a lost answer.
+    pub(crate) fn strike(
+        &mut self,
+        request: impl FnOnce(SocketAddr) -> io::Result<Answer> + Send,
+    ) -> Option<Answer> {
+        let server = self.server.take().expect("a live server");
+        let heard = strike(self.killer, server, request);
+        self.tally.kills += 1;
+        self.tally.lost += u64::from(heard.is_none());
+        self.restart();
+        heard
+    }
+
+    /// A body of at most so many bytes, unlike all others.
+    pub(crate) fn body(&mut self, most: u64) -> Vec<u8> {
+        bytes(self.random.draw(), 16 + self.random.below(most) as usize)
+    }
+
+    /// Asks in peace. Whoever is told to come back does so, for a while.
+    pub(crate) fn ask(&self, head: &str, body: &[u8]) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = exchange(self.addr(), head, body).expect("a live server");
+            if !matches!(answer.status, 423 | 503) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "stuck: {head}: {answer:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Creates an upload in peace, and returns its number.
+    pub(crate) fn create(&mut self, body: Vec<u8>, role: Role, deferred: bool) -> usize {
+        let length = (!deferred).then_some(body.len());
+        let answer = self.ask(&post(length, role), b"");
+        self.created(&answer, Upload::new("", body, role));
+        let at = self.uploads.len() - 1;
+        self.uploads[at].declared = Some(!deferred);
+        at
+    }
+
+    /// Takes note of a creation that was answered, and returns its number.
+    pub(crate) fn created(&mut self, answer: &Answer, mut upload: Upload) -> usize {
+        assert_eq!(answer.status, 201, "{answer:?}");
+        upload.path = answer.header("location").expect("a URL").to_owned();
+        if answer.header("upload-offset").is_some() {
+            upload.hear(answer.offset());
+        }
+        self.uploads.push(upload);
+        self.uploads.len() - 1
+    }
+
+    /// Sends bytes in peace, up to a position.
+    pub(crate) fn append(&mut self, at: usize, end: usize) {
+        let upload = &self.uploads[at];
+        let start = upload.told as usize;
+        let answer = self.ask(&patch(&upload.path, upload.told), &upload.body[start..end]);
+        assert_eq!(answer.status, 204, "{answer:?}");
+        let upload = &mut self.uploads[at];
+        upload.sent = end as u64;
+        upload.hear(answer.offset());
+    }
+
+    /// A random position between what is told and what there is, both included.
+    pub(crate) fn somewhere(&mut self, at: usize) -> usize {
+        let upload = &self.uploads[at];
+        let (told, length) = (upload.told, upload.length());
+        (told + self.random.below(length - told + 1)) as usize
+    }
+
+    /// Asks how far an upload is, and holds the answer to all that is known; `None` if it is gone.
+    pub(crate) fn inspect(&mut self, at: usize) -> Option<Answer> {
+        let head = format!("HEAD {} HTTP/1.1", self.uploads[at].path);
+        let answer = self.ask(&head, b"");
+        if matches!(answer.status, 404 | 410) {
+            return None;
+        }
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let upload = &mut self.uploads[at];
+        let length = answer.header("upload-length").map(|l| l.parse::<u64>().expect("a number"));
+        match (length, upload.declared) {
+            (Some(length), _) => {
+                assert_eq!(length, upload.body.len() as u64, "another length: {answer:?}");
+                upload.declared = Some(true);
+            }
+            // It follows from the parts once they are known.
+            (None, _) if upload.role == Role::Final => {}
+            (None, declared) => {
+                assert_ne!(declared, Some(true), "the length is forgotten: {answer:?}");
+                assert_eq!(answer.header("upload-defer-length"), Some("1"), "{answer:?}");
+                upload.declared = Some(false);
+            }
+        }
+        if upload.role != Role::Final || answer.header("upload-offset").is_some() {
+            upload.hear(answer.offset());
+        }
+        if let Some(stored) = self.site.bytes_of(upload.id()) {
+            let told = upload.told as usize;
+            assert!(stored.len() >= told, "{}: {} of {told} bytes", upload.path, stored.len());
+            // What a final is being made of is nobody's business before it is whole.
+            let proven = if upload.role == Role::Final { 0 } else { told };
+            assert!(stored[..proven] == upload.body[..proven], "{}: other bytes", upload.path);
+        }
+        Some(answer)
+    }
+
+    /// Brings an upload to its end as a resuming client does, and looks at what came of it.
+    pub(crate) fn finish(&mut self, at: usize) {
+        self.inspect(at).unwrap_or_else(|| panic!("lost: {:?}", self.uploads[at].path));
+        let upload = &self.uploads[at];
+        let (told, length) = (upload.told, upload.length());
+        let declares = upload.declared == Some(false);
+        if upload.role != Role::Final && (told < length || declares) {
+            let mut head = patch(&upload.path, told);
+            if declares {
+                head += &format!("\r\nUpload-Length: {length}");
+            }
+            let answer = self.ask(&head, &upload.body[told as usize..]);
+            assert_eq!((answer.status, answer.offset()), (204, length), "{answer:?}");
+            let upload = &mut self.uploads[at];
+            (upload.sent, upload.told, upload.declared) = (length, length, Some(true));
+        }
+        self.is_whole(at);
+        self.uploads[at].fate = Fate::Whole;
+        self.tally.whole += 1;
+    }
+
+    /// Waits until an upload is told to be whole, and compares it byte by byte.
+    fn is_whole(&mut self, at: usize) {
+        let (role, length) = (self.uploads[at].role, self.uploads[at].length());
+        if role == Role::Final && self.uploads[at].stray {
+            // Its parts may not have been told of it; then the next sweep joins them.
+            self.sweep();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let last = loop {
+            let answer = self.inspect(at).expect("an upload that was there before");
+            if self.uploads[at].told == length && self.uploads[at].declared == Some(true) {
+                break answer;
+            }
+            assert!(Instant::now() < deadline, "stuck: {answer:?}");
+            thread::sleep(Duration::from_millis(10));
+        };
+        let upload = &self.uploads[at];
+        if role == Role::Part {
+            let stored = self.site.bytes_of(upload.id()).expect("the bytes of a part");
+            assert!(stored == upload.body, "{}: other bytes", upload.path);
+            return;
+        }
+        let (answer, body) = download(self.addr(), &upload.path).expect("a live server");
+        assert!(answer.status == 200 && body == upload.body, "{}: {answer:?}", upload.path);
+        if self.site.which == Which::Mortal {
+            self.is_announced(at, &last);
+        }
+    }
+
+    /// Checks that an upload was announced, with one event, whose reply is repeated.
+    fn is_announced(&self, at: usize, head: &Answer) {
+        let upload = &self.uploads[at];
+        let mut events = self.site.events();
+        events.retain(|(id, _)| id == upload.id());
+        events.dedup();
+        assert_eq!(events.len(), 1, "{}: one event, as often as it takes: {events:?}", upload.path);
+        assert_eq!(head.header("x-event"), Some(events[0].1.as_str()), "another reply: {head:?}");
+        if upload.role == Role::Single {
+            // As a client asks who has lost the answer to its last request.
+            let answer = self.ask(&patch(&upload.path, upload.length()), b"");
+            assert_eq!(answer.status, 204, "{answer:?}");
+            assert_eq!(answer.header("x-event"), Some(events[0].1.as_str()), "another reply");
+        }
+    }
+
+    /// Takes up an upload that exists though nobody has heard its URL; its number.
+    ///
+    /// Only a creation whose answer was lost can leave one.
+    pub(crate) fn stray(&mut self, upload: Upload) -> Option<usize> {
+        let known: Vec<_> = self.uploads.iter().map(|u| u.id().to_owned()).collect();
+        let names = self.site.names();
+        let records = names.iter().filter(|(_, suffix, _)| suffix == "rec").map(|(id, ..)| id);
+        let mut strays = records.filter(|id| !known.contains(id));
+        let path = format!("/files/{}", strays.next()?);
+        assert_eq!(strays.next(), None, "more than one upload that nobody knows");
+        self.uploads.push(Upload { path, stray: true, ..upload });
+        self.tally.strays += 1;
+        Some(self.uploads.len() - 1)
+    }
+
+    /// Waits for what is to come about by itself.
+    pub(crate) fn until(&self, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "stuck: {:?}", self.uploads);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Checks that an upload is gone, for good.
+    pub(crate) fn is_gone(&mut self, at: usize) {
+        let seen = self.inspect(at);
+        assert!(seen.is_none(), "back from the dead: {seen:?}");
+    }
+
+    /// Brings whatever is alive to its end, and looks at what is left of everything.
+    pub(crate) fn close(mut self) -> Tally {
+        for at in 0..self.uploads.len() {
+            match self.uploads[at].fate {
+                Fate::Alive => self.finish(at),
+                Fate::Whole => {}
+                Fate::Ended | Fate::Remembered => self.is_gone(at),
+            }
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let (orphans, drafts) = loop {
+            match self.remains() {
+                Ok(counts) => break counts,
+                // The sweep that follows every start may not be through.
+                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
+                Err(left) => panic!("{left}: {:?} {:?}", self.site.names(), self.uploads),
+            }
+        };
+        (self.tally.orphans, self.tally.drafts) = (orphans, drafts);
+        self.tally.repeats = self.repeats();
+        self.tally
+    }
+
+    /// How often something was announced again; always with the id that it had before.
+    fn repeats(&self) -> u64 {
+        let mut events = self.site.events();
+        let all = events.len();
+        events.sort();
+        events.dedup();
+        let repeats = all - events.len();
+        for pair in events.windows(2) {
+            assert_ne!(pair[0].0, pair[1].0, "two events for one upload");
+        }
+        for upload in self.uploads.iter().filter(|upload| upload.role == Role::Part) {
+            assert!(events.iter().all(|(id, _)| id != upload.id()), "a part was announced");
+        }
+        repeats as u64
+    }
+
+    /// What is on the disk that belongs there, and how much does not: creations that were cut off
+    /// before their record, and drafts of records; an error for anything else.
+    fn remains(&self) -> Result<(u64, u64), String> {
+        let (mut orphans, mut drafts) = (Vec::new(), 0);
+        for (id, suffix, length) in self.site.names() {
+            let upload = self.uploads.iter().find(|upload| upload.id() == id);
+            let fits = match (upload.map(|upload| (upload.fate, upload.role)), suffix.as_str()) {
+                (None, "bin") => length == 0,
+                (None, "slot" | "rec.tmp") => true,
+                (Some((Fate::Whole, Role::Part)), "rec" | "bin" | "slot") => true,
+                (Some((Fate::Whole | Fate::Remembered, _)), "rec") => true,
+                (Some((Fate::Whole, _)), "rec.tmp") => {
+                    drafts += 1;
+                    true
+                }
+                _ => false,
+            };
+            if !fits {
+                return Err(format!("{id}.{suffix} ({length} bytes) is left over"));
+            }
+            if upload.is_none() && !orphans.contains(&id) {
+                orphans.push(id);
+            }
+        }
+        let placed = |upload: &&Upload| upload.fate == Fate::Whole && upload.role != Role::Part;
+        let mut bodies: Vec<_> =
+            self.uploads.iter().filter(placed).map(|upload| &upload.body).collect();
+        bodies.sort();
+        let files = self.site.placed();
+        let mut found: Vec<_> = files.iter().map(|(_, bytes)| bytes).collect();
+        found.sort();
+        if found != bodies {
+            let names: Vec<_> = files.iter().map(|(name, bytes)| (name, bytes.len())).collect();
+            return Err(format!("{} files are to be there, not {names:?}", bodies.len()));
+        }
+        Ok((orphans.len() as u64, drafts))
+    }
+}
+
+/// The head of a creation; a final's parts are added to it.
+pub(crate) fn post(length: Option<usize>, role: Role) -> String {
+    let length = match (length, role) {
+        (_, Role::Final) => String::new(),
+        (Some(length), _) => format!("\r\nUpload-Length: {length}"),
+        (None, _) => "\r\nUpload-Defer-Length: 1".to_owned(),
+    };
+    let concat = if role == Role::Part { "\r\nUpload-Concat: partial" } else { "" };
+    // "report.bin": a name that all of them ask for.
+    let name = "Upload-Metadata: filename cmVwb3J0LmJpbg==";
+    format!("POST /files HTTP/1.1\r\n{name}{length}{concat}")
+}
