@@ -20,10 +20,12 @@ mod others;
 mod phases;
 #[path = "kill/site.rs"]
 mod site;
+#[path = "kill/steps.rs"]
+mod steps;
 #[path = "kill/timed.rs"]
 mod timed;
 
-use phases::PHASES;
+use phases::{PHASES, SWEEP, WITH_HOOKS};
 use site::Which;
 use timed::timed;
 use tus_tests::{
@@ -46,5 +48,15 @@ fn what_a_kill_interrupts_is_finished_or_undone() {
     let mut random = Random(seed());
     for phase in &PHASES {
         timed(phase, Which::TusServer, phase_kills(), &mut random);
+    }
+    timed(&WITH_HOOKS, Which::Mortal, phase_kills(), &mut random);
+}
+
+#[test]
+fn a_kill_at_any_operation_on_the_disk_is_survived() {
+    let mut random = Random(seed());
+    let kills = scale("TUS_STEP_KILLS", 20, u64::MAX);
+    for phase in PHASES.iter().chain([&WITH_HOOKS, &SWEEP]) {
+        steps::each(phase, kills, &mut random);
     }
 }

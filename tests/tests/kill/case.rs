@@ -32,10 +32,14 @@ pub(crate) enum Fate {
     Alive,
     /// It was brought there.
     Whole,
-    /// It is gone, and leaves nothing.
+    /// It was terminated, and leaves nothing.
     Ended,
-    /// It is gone, and may be remembered.
-    Remembered,
+    /// A part of it is gone, and so is it; that may be remembered.
+    PartLost,
+    /// Its time was up; that may be remembered.
+    Expired,
+    /// It was forgotten, and leaves nothing.
+    Forgotten,
 }
 
 /// What a client knows of an upload.
@@ -168,6 +172,8 @@ impl<'k> Case<'k> {
 
     /// A body of at most so many bytes, unlike all others.
     pub(crate) fn body(&mut self, most: u64) -> Vec<u8> {
+        // Where each operation is tried, there are to be few.
+        let most = if matches!(self.killer, Killer::Disk(_)) { most.min(1_000) } else { most };
         bytes(self.random.draw(), 16 + self.random.below(most) as usize)
     }
 
@@ -188,10 +194,9 @@ impl<'k> Case<'k> {
     pub(crate) fn create(&mut self, body: Vec<u8>, role: Role, deferred: bool) -> usize {
         let length = (!deferred).then_some(body.len());
         let answer = self.ask(&post(length, role), b"");
-        self.created(&answer, Upload::new("", body, role));
-        let at = self.uploads.len() - 1;
-        self.uploads[at].declared = Some(!deferred);
-        at
+        let mut upload = Upload::new("", body, role);
+        upload.declared = Some(!deferred);
+        self.created(&answer, upload)
     }
 
     /// Takes note of a creation that was answered, and returns its number.
@@ -312,17 +317,27 @@ impl<'k> Case<'k> {
     /// Checks that an upload was announced, with one event, whose reply is repeated.
     fn is_announced(&self, at: usize, head: &Answer) {
         let upload = &self.uploads[at];
-        let mut events = self.site.events();
-        events.retain(|(id, _)| id == upload.id());
-        events.dedup();
+        let events = self.told("finished", upload);
         assert_eq!(events.len(), 1, "{}: one event, as often as it takes: {events:?}", upload.path);
-        assert_eq!(head.header("x-event"), Some(events[0].1.as_str()), "another reply: {head:?}");
+        assert_eq!(head.header("x-event"), Some(events[0].as_str()), "another reply: {head:?}");
         if upload.role == Role::Single {
             // As a client asks who has lost the answer to its last request.
             let answer = self.ask(&patch(&upload.path, upload.length()), b"");
             assert_eq!(answer.status, 204, "{answer:?}");
-            assert_eq!(answer.header("x-event"), Some(events[0].1.as_str()), "another reply");
+            assert_eq!(answer.header("x-event"), Some(events[0].as_str()), "another reply");
         }
+    }
+
+    /// The events of a kind that the application heard of an upload, each once.
+    fn told(&self, kind: &str, upload: &Upload) -> Vec<String> {
+        let events = self.site.events().into_iter();
+        let mut told: Vec<_> = events
+            .filter(|[told, id, _]| told == kind && id == upload.id())
+            .map(|[.., event]| event)
+            .collect();
+        told.sort();
+        told.dedup();
+        told
     }
 
     /// Takes up an upload that exists though nobody has heard its URL; its number.
@@ -361,9 +376,15 @@ impl<'k> Case<'k> {
             match self.uploads[at].fate {
                 Fate::Alive => self.finish(at),
                 Fate::Whole => {}
-                Fate::Ended | Fate::Remembered => self.is_gone(at),
+                _ => self.is_gone(at),
             }
         }
+        self.settle();
+        self.tally
+    }
+
+    /// Waits until nothing is left of what is gone, and everything was told.
+    pub(crate) fn settle(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         let (orphans, drafts) = loop {
             match self.remains() {
@@ -375,10 +396,9 @@ impl<'k> Case<'k> {
         };
         (self.tally.orphans, self.tally.drafts) = (orphans, drafts);
         self.tally.repeats = self.repeats();
-        self.tally
     }
 
-    /// How often something was announced again; always with the id that it had before.
+    /// How often something was told again; always with the id that it had before.
     fn repeats(&self) -> u64 {
         let mut events = self.site.events();
         let all = events.len();
@@ -386,10 +406,10 @@ impl<'k> Case<'k> {
         events.dedup();
         let repeats = all - events.len();
         for pair in events.windows(2) {
-            assert_ne!(pair[0].0, pair[1].0, "two events for one upload");
+            assert_ne!(pair[0][..2], pair[1][..2], "two events for one thing");
         }
         for upload in self.uploads.iter().filter(|upload| upload.role == Role::Part) {
-            assert!(events.iter().all(|(id, _)| id != upload.id()), "a part was announced");
+            assert_eq!(self.told("finished", upload), [""; 0], "a part was announced");
         }
         repeats as u64
     }
@@ -404,7 +424,7 @@ impl<'k> Case<'k> {
                 (None, "bin") => length == 0,
                 (None, "slot" | "rec.tmp") => true,
                 (Some((Fate::Whole, Role::Part)), "rec" | "bin" | "slot") => true,
-                (Some((Fate::Whole | Fate::Remembered, _)), "rec") => true,
+                (Some((Fate::Whole | Fate::PartLost | Fate::Expired, _)), "rec") => true,
                 (Some((Fate::Whole, _)), "rec.tmp") => {
                     drafts += 1;
                     true
@@ -416,6 +436,16 @@ impl<'k> Case<'k> {
             }
             if upload.is_none() && !orphans.contains(&id) {
                 orphans.push(id);
+            }
+        }
+        for upload in self.uploads.iter().filter(|_| self.site.which == Which::Mortal) {
+            let kind = match upload.fate {
+                Fate::Ended => "terminated",
+                Fate::Expired => "expired",
+                _ => continue,
+            };
+            if self.told(kind, upload).is_empty() {
+                return Err(format!("nobody was told that {} is {kind}", upload.path));
             }
         }
         let placed = |upload: &&Upload| upload.fate == Fate::Whole && upload.role != Role::Part;

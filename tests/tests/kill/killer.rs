@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -24,8 +25,8 @@ pub(crate) struct At {
     pub(crate) nth: u64,
     /// `before` it, `after` it, or `within` it (a write that is torn).
     pub(crate) manner: &'static str,
-    /// Whether the request needed fewer operations than that.
-    pub(crate) outlived: bool,
+    /// If the request needed fewer operations: how many, and how many that can be torn.
+    pub(crate) outlived: Option<(u64, u64)>,
 }
 
 /// Learns how long a request takes, and spreads the kills over that time.
@@ -107,12 +108,17 @@ fn by_disk(
     assert_eq!(exchange(server.addr, &arm, b"").expect("a live server").status, 200);
     let heard = request(server.addr).ok();
     // It can have answered and died after that.
-    at.outlived = heard.is_some() && exchange(server.addr, "POST /disarm HTTP/1.1", b"").is_ok();
-    if at.outlived {
-        server.kill();
-    } else {
-        let end = server.wait();
-        assert!(end.code().is_none(), "it ended otherwise than by its own hand: {end}");
+    let disarmed = heard.as_ref().map(|_| exchange(server.addr, "POST /disarm HTTP/1.1", b""));
+    match disarmed {
+        Some(Ok(answer)) => {
+            let count = |name| answer.header(name).expect(name).parse().expect("a number");
+            at.outlived = Some((count("x-operations"), count("x-divisible")));
+            server.kill();
+        }
+        _ => {
+            let end = server.wait();
+            assert_eq!(end.signal(), Some(9), "it did not end by its own hand");
+        }
     }
     heard
 }

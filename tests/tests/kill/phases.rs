@@ -25,6 +25,13 @@ pub(crate) const PHASES: [Phase; 6] = [
     Phase { name: "finish", variants: &[finish, finish_at_once] },
 ];
 
+/// What only a server with hooks can be asked for.
+pub(crate) const WITH_HOOKS: Phase =
+    Phase { name: "finish and hook", variants: &[finish, create_with_all, concat_whole] };
+
+/// What only a server whose clock can be set ahead can be asked for.
+pub(crate) const SWEEP: Phase = Phase { name: "sweep", variants: &[sweep] };
+
 const SMALL: u64 = 100 << 10;
 
 /// A creation without bytes.
@@ -142,7 +149,7 @@ fn end_awaited(mut case: Case<'_>) -> Tally {
     let whole = case.created(&answer, upload);
     end(&mut case, first);
     if case.uploads[first].fate == Fate::Ended {
-        case.uploads[whole].fate = Fate::Remembered;
+        case.uploads[whole].fate = Fate::PartLost;
         // Whoever was killed before it got there leaves that to the sweep at the start.
         let head = format!("HEAD {} HTTP/1.1", case.uploads[whole].path);
         case.until(|case| matches!(case.ask(&head, b"").status, 404 | 410));
@@ -283,6 +290,55 @@ fn finishing(mut case: Case<'_>, at: usize) -> Tally {
         assert_eq!(answer.status, 204, "{answer:?}");
         upload.hear(answer.offset());
         assert_eq!(upload.told, upload.length());
+    }
+    case.close()
+}
+
+/// A sweep that finds something of everything: what has expired, what lives on, what is whole.
+fn sweep(mut case: Case<'_>) -> Tally {
+    let bodies = [(); 5].map(|()| case.body(SMALL));
+    let [open, empty, deferred, part, whole] = bodies;
+    let length = part.len();
+    let open = case.create(open, Role::Single, false);
+    let empty = case.create(empty, Role::Single, false);
+    let deferred = case.create(deferred, Role::Single, true);
+    let part = case.create(part, Role::Part, false);
+    for at in [open, deferred] {
+        let some = case.somewhere(at).min(case.uploads[at].body.len() - 1);
+        case.append(at, some);
+    }
+    case.append(part, length);
+    let whole = case.create(whole, Role::Single, false);
+    case.finish(whole);
+    let kept = case.body(SMALL);
+    // "keep": the application gives it a longer life.
+    let head = post(Some(kept.len()), Role::Single).replace("filename", "keep,filename");
+    let answer = case.ask(&head, b"");
+    let kept = case.created(&answer, Upload::new("", kept, Role::Single));
+    let some = case.somewhere(kept).min(case.uploads[kept].body.len() - 1);
+    case.append(kept, some);
+
+    case.more = vec!["--ahead=7200".to_owned()];
+    case.restart();
+    let heard = case.strike(|addr| exchange(addr, "POST /sweep HTTP/1.1", b""));
+    let expired = [open, empty, deferred, part];
+    for at in expired {
+        case.uploads[at].fate = Fate::Expired;
+        case.is_gone(at);
+    }
+    case.inspect(whole).expect("what is whole");
+    case.inspect(kept).expect("what is alive");
+    if heard.is_none() {
+        case.sweep();
+    }
+    case.finish(kept);
+    case.settle();
+
+    case.more = vec!["--ahead=14400".to_owned()];
+    case.restart();
+    case.sweep();
+    for at in expired {
+        case.uploads[at].fate = Fate::Forgotten;
     }
     case.close()
 }

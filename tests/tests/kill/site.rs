@@ -64,11 +64,11 @@ impl Site {
         self.home.path().join("files")
     }
 
-    /// What the application was told: the upload, and the id of the event.
-    pub(crate) fn events(&self) -> Vec<(String, String)> {
+    /// What the application was told: what became of which upload, and the id of the event.
+    pub(crate) fn events(&self) -> Vec<[String; 3]> {
         let text = fs::read_to_string(self.home.path().join("events")).unwrap_or_default();
-        let pair = |line: &str| line.split_once(' ').map(|(id, event)| (id.into(), event.into()));
-        text.lines().map(|line| pair(line).expect("an upload and its event")).collect()
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        text.lines().map(|line| words(line).try_into().expect("kind, upload, event")).collect()
     }
 
     /// The bytes of an upload in the upload directory, if it has any there.
