@@ -342,7 +342,8 @@ impl Disk {
             };
             self.log.extend(rest);
         }
-        if let (Body::File(bytes), Some(kept)) = (&self.seen[&node].body, self.durable.get_mut(&node))
+        if let (Body::File(bytes), Some(kept)) =
+            (&self.seen[&node].body, self.durable.get_mut(&node))
         {
             kept.body = Body::File(bytes.clone());
         }

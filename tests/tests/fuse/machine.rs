@@ -1,8 +1,8 @@
 //! A machine that loses power: the server as a process of its own, on a disk that is ours.
 
 use std::{
-    fs::{self, File},
-    io::Read as _,
+    ffi::{OsStr, OsString},
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -16,7 +16,7 @@ use std::{
 
 use tus_tests::process::{Process, Random, program};
 
-use crate::{
+use super::{
     disk::{Disk, Law},
     inside::boot_file,
     mount::{Mounted, Shared},
@@ -97,11 +97,10 @@ impl Machine {
     }
 
     fn start(&mut self) {
-        let site = |name| self.root().join(name).into_os_string();
-        let flag = |name: &str, value: std::ffi::OsString| {
-            let mut flag = std::ffi::OsString::from(name);
-            flag.push(value);
-            flag
+        let set = |flag: &str, value: &OsStr| {
+            let mut argument = OsString::from(flag);
+            argument.push(value);
+            argument
         };
         let arguments = [
             "-c".into(),
@@ -109,9 +108,9 @@ impl Machine {
             self.log().into(),
             self.program.clone().into(),
             "--port=0".into(),
-            flag("--upload-dir=", site("uploads")),
-            flag("--destination-dir=", site("files")),
-            flag("--durability=", self.durability.into()),
+            set("--upload-dir=", self.root().join("uploads").as_os_str()),
+            set("--destination-dir=", self.root().join("files").as_os_str()),
+            set("--durability=", self.durability.as_ref()),
         ];
         self.server = Some(Process::start(Path::new("sh"), &arguments));
     }
@@ -137,7 +136,11 @@ impl Machine {
 
     /// Has the clients do something at the same time, and ends the server once the power has
     /// failed or all of them are done; says which.
-    pub(crate) fn run<C: Send>(&mut self, clients: &mut [C], work: impl Fn(&mut C, &Site) + Sync) -> bool {
+    pub(crate) fn run<C: Send>(
+        &mut self,
+        clients: &mut [C],
+        work: impl Fn(&mut C, &Site) + Sync,
+    ) -> bool {
         if self.server.is_none() {
             // It has been killed already.
             return true;
@@ -196,6 +199,14 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the server said last:\n    {}", said(&self.log(), ""));
+        }
+    }
+}
+
 /// Tells that a client has ended, also by a panic.
 struct Done(Sender<()>);
 
@@ -206,10 +217,9 @@ impl Drop for Done {
     }
 }
 
-/// What the server has said about an upload last.
-pub(crate) fn said(site: &Site, about: &str) -> String {
-    let mut log = String::new();
-    File::open(&site.log).and_then(|mut file| file.read_to_string(&mut log)).expect("the log");
+/// What the server has said about something last.
+pub(crate) fn said(log: &Path, about: &str) -> String {
+    let log = fs::read_to_string(log).unwrap_or_else(|error| error.to_string());
     let lines: Vec<_> = log.lines().filter(|line| line.contains(about)).collect();
     lines[lines.len().saturating_sub(4)..].join("\n    ")
 }

@@ -20,7 +20,7 @@ use rustix::{
     mount::{UnmountFlags, unmount},
 };
 
-use crate::disk::{Body, Disk, Node, Setting};
+use super::disk::{Body, Disk, Node, Setting};
 
 /// What the file system is called in the list of mounts.
 pub(crate) const NAME: &str = "tus-power-loss";
@@ -293,9 +293,9 @@ impl Filesystem for Shared {
     ) {
         let disk = self.lock();
         let listed = disk.list(ino.0).and_then(|names| {
-            let names = names.into_iter().map(|(name, node)| {
-                Ok((place(&name), name, node, kind(disk.node(node)?)))
-            });
+            let names = names
+                .into_iter()
+                .map(|(name, node)| Ok((place(&name), name, node, kind(disk.node(node)?))));
             let dots = [".", ".."].into_iter().zip(1..);
             let dots = dots.map(|(name, at)| Ok((at, name.to_owned(), ino.0, FileType::Directory)));
             dots.chain(names).collect::<Result<Vec<_>, Errno>>()

@@ -7,8 +7,10 @@ use std::{collections::BTreeMap, fmt, ops::AddAssign};
 pub(crate) enum Fault {
     /// Bytes that were told are not there, or an upload, or the end of one.
     Lost,
-    /// Nothing can be done with an upload any more, or with the server.
+    /// An upload does not come to its end, or the server does not answer.
     Stuck,
+    /// An upload answers 5xx: what is stored of it contradicts itself.
+    Damaged,
     /// Bytes are not those that were sent.
     Corrupt,
     /// Bytes are zeros where others were sent.
@@ -97,12 +99,14 @@ impl fmt::Display for Tally {
         }
         write!(
             f,
-            "); compared {} times ({} MiB): told and lost {} bytes in {} uploads, stuck {}, corrupt {}, zeros {}",
+            "); compared {} times ({} MiB): told and lost {} bytes in {} uploads, stuck {}, damaged {}, \
+             corrupt {}, zeros {}",
             self.compared,
             self.compared_bytes >> 20,
             self.lost_bytes,
             self.count(Fault::Lost),
             self.count(Fault::Stuck),
+            self.count(Fault::Damaged),
             self.count(Fault::Corrupt),
             self.count(Fault::Zeros),
         )

@@ -13,7 +13,7 @@ use std::{
 
 use tus_tests::process::{Answer, exchange, head_with};
 
-use crate::{
+use super::{
     machine::Site,
     tally::{Fault, Stop, Tally},
 };
@@ -91,7 +91,12 @@ impl Upload {
 
     /// Asks how far it is, holds the server to what it has told, and compares the bytes; `false`
     /// if it is gone, as was asked for.
-    pub(crate) fn check(&mut self, site: &Site, parts_done: bool, tally: &mut Tally) -> Result<bool, Stop> {
+    pub(crate) fn check(
+        &mut self,
+        site: &Site,
+        parts_done: bool,
+        tally: &mut Tally,
+    ) -> Result<bool, Stop> {
         let head = format!("HEAD {} HTTP/1.1", self.path);
         let deadline = Instant::now() + PATIENCE;
         let (answer, offset) = loop {
@@ -207,7 +212,8 @@ pub(crate) fn same(sent: &[u8], found: &[u8]) -> Result<(), Stop> {
     if sent == found {
         return Ok(());
     }
-    let wrong: Vec<_> = (0..sent.len().min(found.len())).filter(|n| sent[*n] != found[*n]).collect();
+    let wrong: Vec<_> =
+        (0..sent.len().min(found.len())).filter(|n| sent[*n] != found[*n]).collect();
     let zeros = wrong.iter().all(|n| found[*n] == 0);
     let text = format!(
         "{} bytes of {} found, {} of them wrong, from {:?} on",
@@ -217,9 +223,7 @@ pub(crate) fn same(sent: &[u8], found: &[u8]) -> Result<(), Stop> {
         wrong.first()
     );
     Err(match wrong.len() {
-        0 if found.len() < sent.len() => {
-            Stop::lost(text, (sent.len() - found.len()) as u64)
-        }
+        0 if found.len() < sent.len() => Stop::lost(text, (sent.len() - found.len()) as u64),
         1.. if zeros => Stop::Fault(Fault::Zeros, text, wrong.len() as u64),
         _ => Stop::corrupt(text),
     })
@@ -227,7 +231,7 @@ pub(crate) fn same(sent: &[u8], found: &[u8]) -> Result<(), Stop> {
 
 /// Sends a request, again if the upload is busy.
 ///
-/// Without an answer, or with one that is nobody's fault, the power is off; else it is stuck.
+/// Without an answer, or with a failure, the power must be off.
 pub(crate) fn ask(
     site: &Site,
     what: &'static str,
@@ -247,7 +251,11 @@ pub(crate) fn ask(
             Ok(answer) if matches!(answer.status, 423 | 503) && Instant::now() < deadline => {
                 thread::sleep(LOOK_AGAIN);
             }
-            Ok(answer) => return Err(Stop::stuck(format!("{what} answers {}", answer.status))),
+            Ok(answer) => {
+                let text = format!("{what} answers {}", answer.status);
+                let fault = if answer.status == 423 { Fault::Stuck } else { Fault::Damaged };
+                return Err(Stop::Fault(fault, text, 0));
+            }
             Err(error) => return Err(Stop::stuck(format!("{what} is not answered: {error}"))),
         }
     }
