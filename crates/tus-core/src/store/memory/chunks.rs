@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{MemoryStore, lock};
+use super::{MemoryStore, sync::lock};
 use crate::{
     model::{Locator, Timestamp, UploadId},
     store::{

@@ -1,15 +1,15 @@
 use std::{
     collections::{BTreeMap, HashMap, hash_map},
     fmt,
-    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
-use super::lock;
+use super::{
+    signal::Signal,
+    sync::{Arc, Mutex, lock, timeout},
+};
 use crate::{
     model::{Timestamp, UploadId},
     store::{Acquire, Lease, Locker, StoreError, StoreErrorKind},
@@ -62,29 +62,24 @@ impl Default for Lanes {
 
 /// One upload's holder, and those who wait for it by number.
 struct Lane {
-    holder: Turn,
-    waiting: BTreeMap<u64, Turn>,
+    holder: Arc<Turn>,
+    waiting: BTreeMap<u64, Arc<Turn>>,
 }
 
 /// A place in the line for one upload.
-#[derive(Clone)]
 pub(super) struct Turn {
     number: u64,
     preempt: bool,
-    granted: Arc<Notify>,
-    wanted: CancellationToken,
+    granted: Signal,
+    wanted: Signal,
 }
 
 impl Lanes {
     /// Takes a place in the line: the new turn, and the holder if there is one already.
-    pub(super) fn enter(&mut self, id: &UploadId, preempt: bool) -> (Turn, Option<Turn>) {
+    pub(super) fn enter(&mut self, id: &UploadId, preempt: bool) -> (Arc<Turn>, Option<Arc<Turn>>) {
         self.last += 1;
-        let turn = Turn {
-            number: self.last,
-            preempt,
-            granted: Arc::default(),
-            wanted: CancellationToken::new(),
-        };
+        let (granted, wanted) = Default::default();
+        let turn = Arc::new(Turn { number: self.last, preempt, granted, wanted });
         match self.by_id.entry(id.clone()) {
             hash_map::Entry::Vacant(free) => {
                 free.insert(Lane { holder: turn.clone(), waiting: BTreeMap::new() });
@@ -100,7 +95,7 @@ impl Lanes {
 
     /// Gives a place up, held or waited for: who holds the upload next, and whether somebody who
     /// still waits has asked for it.
-    pub(super) fn leave(&mut self, id: &UploadId, turn: &Turn) -> Option<(Turn, bool)> {
+    pub(super) fn leave(&mut self, id: &UploadId, turn: &Turn) -> Option<(Arc<Turn>, bool)> {
         let lane = self.by_id.get_mut(id)?;
         if lane.holder.number != turn.number {
             lane.waiting.remove(&turn.number);
@@ -127,7 +122,7 @@ impl Lanes {
 
 #[cfg(test)]
 impl MemoryLocker {
-    pub(super) fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes> {
+    pub(super) fn lanes(&self) -> super::sync::MutexGuard<'_, Lanes> {
         lock(&self.lanes)
     }
 }
@@ -137,7 +132,7 @@ impl MemoryLocker {
 struct Place {
     lanes: Arc<Mutex<Lanes>>,
     id: UploadId,
-    turn: Turn,
+    turn: Arc<Turn>,
 }
 
 impl Drop for Place {
@@ -145,9 +140,9 @@ impl Drop for Place {
         let next = lock(&self.lanes).leave(&self.id, &self.turn);
         if let Some((next, asked)) = next {
             if asked {
-                next.wanted.cancel();
+                next.wanted.give();
             }
-            next.granted.notify_one();
+            next.granted.give();
         }
     }
 }
@@ -170,10 +165,10 @@ impl Locker for MemoryLocker {
             return Ok(Box::new(place));
         };
         if how.preempt {
-            holder.wanted.cancel();
+            holder.wanted.give();
         }
         if how.wait > Duration::ZERO {
-            let granted = tokio::time::timeout(how.wait, place.turn.granted.notified());
+            let granted = timeout(how.wait, place.turn.granted.heard());
             if granted.await.is_ok() {
                 return Ok(Box::new(place));
             }
@@ -186,7 +181,7 @@ impl Locker for MemoryLocker {
 #[async_trait]
 impl Lease for Place {
     async fn preempted(&self) {
-        self.turn.wanted.cancelled().await;
+        self.turn.wanted.heard().await;
     }
 
     fn fence(&self) -> u64 {

@@ -5,12 +5,18 @@ mod locker;
 #[cfg(test)]
 mod locker_tests;
 mod records;
-
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod signal;
+#[cfg(test)]
+mod signal_tests;
+mod sync;
 
 pub use locker::MemoryLocker;
 
-use self::{chunks::Objects, records::Records};
+use self::{
+    chunks::Objects,
+    records::Records,
+    sync::{Arc, Mutex},
+};
 
 /// Keeps records and bytes in the process's memory.
 ///
@@ -37,9 +43,4 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self::default()
     }
-}
-
-/// A panic elsewhere does not make what is kept wrong: every change here is made in one step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

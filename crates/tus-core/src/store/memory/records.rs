@@ -6,7 +6,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, lock};
+use super::{MemoryStore, sync::lock};
 use crate::{
     model::{Revision, Timestamp, Upload, UploadId},
     store::{Due, MetaStore, StoreError, StoreErrorKind, record},
