@@ -8,13 +8,20 @@ use tus_core::store::{ChunkReader, StoreError};
 
 use crate::{disk::File, gate::blocking, layout::During};
 
-const PIECE: u64 = 256 * 1024;
+/// The first piece, and the largest. A client that never reads leaves us with a piece in our
+/// hands; one that has read megabytes is worth a larger one.
+const FIRST: u64 = 4 * 1024;
+const LARGEST: u64 = 256 * 1024;
+
+/// What was read before is so many times a piece.
+const GROWTH: u64 = 64;
 
 /// Reads at explicit offsets on the blocking pool, into one buffer as long as nobody keeps it.
 #[derive(Debug)]
 pub(crate) struct Reader {
     file: Arc<File>,
     name: String,
+    start: u64,
     rest: Range<u64>,
     buffer: BytesMut,
 }
@@ -23,7 +30,7 @@ impl Reader {
     /// Reads a range of a file of which `length` bytes count.
     pub(crate) fn new(file: File, name: String, range: Range<u64>, length: u64) -> Self {
         let rest = range.start..range.end.min(length);
-        Self { file: Arc::new(file), name, rest, buffer: BytesMut::new() }
+        Self { file: Arc::new(file), name, start: rest.start, rest, buffer: BytesMut::new() }
     }
 }
 
@@ -34,7 +41,7 @@ impl ChunkReader for Reader {
         let Some(left) = self.rest.end.checked_sub(at).filter(|left| *left > 0) else {
             return Ok(None);
         };
-        let piece = left.min(PIECE);
+        let piece = left.min(((at - self.start) / GROWTH).clamp(FIRST, LARGEST));
         let (file, name) = (self.file.clone(), self.name.clone());
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer = blocking(move || {
