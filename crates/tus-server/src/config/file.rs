@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use toml::Value;
 
+use super::flags::NO_PAGE;
 use super::resolve::{self, Source};
 use super::table::{Setting, Shape, TABLE};
 use super::{ConfigError, Values};
@@ -26,6 +27,10 @@ pub(super) fn read(path: PathBuf, source: &Source) -> Result<(PathBuf, Values), 
     let mut values = Values::new();
     for (key, value) in &table {
         let Some(setting) = TABLE.iter().find(|setting| setting.key == key) else {
+            if key == NO_PAGE {
+                let reason = "has the key no_page, which is a flag only; write show_page = false";
+                return Err(resolve::wrong("config", source, &shown, reason));
+            }
             let known = TABLE.iter().map(|setting| setting.key.to_owned());
             let nearest = resolve::nearest(key, known);
             let reason = format!("has the unknown key {key:?}; the nearest known key is {nearest}");

@@ -24,7 +24,7 @@ A flag is stronger than a variable, a variable than the file, the file than the 
 Sizes are bytes or have a unit: 500MB, 10GiB. Durations have a unit: 500ms, 30s, 24h, 7d.";
 
 /// The flag that is the negation of `--show-page`.
-const NO_PAGE: &str = "no_page";
+pub(super) const NO_PAGE: &str = "no_page";
 
 /// Reads the arguments, the program's name first.
 pub(super) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Asked, ConfigError> {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::flags::NO_PAGE;
 use super::table::{Setting, TABLE};
 use super::{ConfigError, Values};
 
@@ -54,8 +55,16 @@ pub(super) fn environment(
         };
         let setting = TABLE.iter().find(|setting| setting.variable() == name);
         if setting.is_none() && name != CONFIG_VARIABLE {
-            let nearest = nearest(name, TABLE.iter().map(Setting::variable));
-            found.warnings.push(format!("{name} sets nothing; the nearest variable is {nearest}"));
+            let way_out = match name.strip_prefix("TUS_") {
+                Some(flag) if flag.eq_ignore_ascii_case(NO_PAGE) => {
+                    "write TUS_SHOW_PAGE=false".to_owned()
+                }
+                _ => {
+                    let nearest = nearest(name, TABLE.iter().map(Setting::variable));
+                    format!("the nearest variable is {nearest}")
+                }
+            };
+            found.warnings.push(format!("{name} sets nothing; {way_out}"));
             continue;
         }
         let Some(value) = value.to_str() else {

@@ -257,6 +257,15 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 }
 
 #[test]
+fn the_flag_without_a_key_is_refused_with_the_key_that_says_the_same() {
+    let file = File::with("no_page = true");
+    let line = refusal(&["--config", &file.path()], &[]);
+    assert!(line.ends_with(" has the key no_page, which is a flag only; write show_page = false"));
+    let settings = settings(&[], &[("TUS_NO_PAGE", "true")]);
+    assert_eq!(settings.warnings(), ["TUS_NO_PAGE sets nothing; write TUS_SHOW_PAGE=false"]);
+}
+
+#[test]
 fn a_file_that_cannot_be_used_is_refused_with_the_reason() {
     let line = refusal(&[], &[("TUS_CONFIG", "/no/such/file.toml")]);
     assert!(
