@@ -1,18 +1,34 @@
 //! What the settings make: the store, the service, the routes, and the words at start.
 
-use std::{convert::Infallible, fmt::Write as _, path::PathBuf};
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    future::{self, Future},
+    path::PathBuf,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use axum::{Router, extract::Request, http::StatusCode, middleware, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use tower_service::Service;
 use tus_core::{BuildError, Cors, Expiry, PeerAddr, Policy, TrustedProxy, Tus};
 use tus_fs::{FsStore, OpenError};
 
 use crate::{
     config::{ConfigError, Durability, ExistingFile, ExpireMode, FileNameFormat, Settings},
-    listen::{Address, Peer},
-    logging::Logged,
+    listen::{Address, Capacity, Limits, Peer, Unwelcome},
+    logging::{HEALTH, Logged},
     page,
 };
+
+/// In how many seconds a client that was one too many may find room.
+const COME_BACK: HeaderValue = HeaderValue::from_static("5");
 
 /// Opens the file store.
 pub(crate) async fn store(settings: &Settings) -> Result<FsStore, ConfigError> {
@@ -93,64 +109,101 @@ pub(crate) fn tus(settings: &Settings, store: FsStore) -> Result<Tus, BuildError
     Tus::builder().store(store).policy(policy).build()
 }
 
+/// What peers may take of the server.
+pub(crate) fn limits(settings: &Settings) -> Limits {
+    Limits {
+        capacity: Capacity {
+            connections: settings.max_connections,
+            per_address: settings.max_connections_per_address,
+            proxies: settings.behind_proxy.clone(),
+        },
+        head: settings.head_timeout,
+        keep_alive: settings.keep_alive_timeout,
+        life: settings.max_connection_age,
+        patience: settings.network_timeout,
+        rate: settings.min_body_rate,
+        head_size: settings.max_head_size,
+        head_fields: settings.max_head_fields,
+        streams: settings.http2_max_streams,
+        resets: settings.http2_max_resets,
+        shutdown: settings.shutdown_timeout,
+    }
+}
+
 /// Everything the server answers.
 pub(crate) fn service(
     settings: &Settings,
     tus: Tus,
-) -> impl Service<
-    Request<hyper::body::Incoming>,
-    Response = axum::response::Response,
-    Error = Infallible,
-    Future: Send,
-> + Clone
+) -> impl Service<Request<hyper::body::Incoming>, Response = Response, Error = Infallible, Future: Send>
++ Clone
 + Send
 + Sync
 + 'static {
     let ready = Readiness { tus: tus.clone(), upload_dir: settings.upload_dir.clone() };
     let mut router = Router::new()
         .merge(tus_axum::routes(&settings.base_path, tus))
-        .route("/healthz", get(async || "ok\n"))
+        .route(HEALTH, get(async || "ok\n"))
         .route("/readyz", get(move || ready.clone().answer()));
     if settings.show_page {
         let page = page::Page::new(&settings.base_path);
         router = router.route("/", get(async move || page.answer()));
     }
     let proxies = settings.behind_proxy.clone();
-    let router = router.layer(middleware::map_request(tell_peer));
     Logged::new(Incoming(router), move |peer: &Peer| {
         let address = peer.addr.map(|address| address.ip());
         proxies.iter().any(|proxy: &TrustedProxy| proxy.covers(address))
     })
 }
 
-/// Hands the peer's address on to the engine.
-async fn tell_peer(mut request: Request) -> Request {
-    let address = request.extensions().get::<Peer>().and_then(|peer| peer.addr);
-    if let Some(address) = address {
-        request.extensions_mut().insert(PeerAddr(address.ip()));
-    }
-    request
-}
-
-/// The router as a service of what hyper receives.
+/// The router as a service of what hyper receives: requests that are to be served, with the
+/// peer's address for the engine.
 #[derive(Clone)]
 struct Incoming(Router);
 
 impl Service<Request<hyper::body::Incoming>> for Incoming {
-    type Response = axum::response::Response;
+    type Response = Response;
     type Error = Infallible;
-    type Future = <Router as Service<Request>>::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn poll_ready(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Service::<Request>::poll_ready(&mut self.0, cx)
     }
 
-    fn call(&mut self, request: Request<hyper::body::Incoming>) -> Self::Future {
-        self.0.call(request.map(axum::body::Body::new))
+    fn call(&mut self, mut request: Request<hyper::body::Incoming>) -> Self::Future {
+        let unwelcome = request.extensions().get::<Unwelcome>().copied();
+        if let Some(refusal) = unwelcome.and_then(|why| refuse(why, request.uri().path())) {
+            return Box::pin(future::ready(Ok(refusal)));
+        }
+        let address = request.extensions().get::<Peer>().and_then(|peer| peer.addr);
+        if let Some(address) = address {
+            request.extensions_mut().insert(PeerAddr(address.ip()));
+        }
+        Box::pin(self.0.call(request.map(axum::body::Body::new)))
     }
+}
+
+/// What a request hears that is one too many; who asks whether the process lives hears that.
+fn refuse(why: Unwelcome, path: &str) -> Option<Response> {
+    let (status, text) = match why {
+        Unwelcome::Crowd | Unwelcome::Address if path == HEALTH => return None,
+        Unwelcome::Crowd => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_connections: The server serves as many as it can; come back.\n",
+        ),
+        Unwelcome::Address => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_of_address: Your address has as many connections as it may have.\n",
+        ),
+        Unwelcome::Head => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "too_many_fields: The head has more fields than this server allows.\n",
+        ),
+    };
+    let mut response = (status, text).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, COME_BACK);
+    }
+    Some(response)
 }
 
 /// Whether requests should be sent here.
@@ -208,4 +261,31 @@ pub(crate) fn greeting(settings: &Settings, address: &Address) -> String {
          -H 'Content-Type: application/offset+octet-stream' --data-binary hello \\\n    {uploads}"
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_too_many_hears_so_in_fixed_words_and_comes_back() {
+        let rows = [
+            (Unwelcome::Crowd, "/files/", Some((503, "too_many_connections: The server"))),
+            (Unwelcome::Crowd, "/readyz", Some((503, "too_many_connections: The server"))),
+            (Unwelcome::Address, "/files/", Some((503, "too_many_of_address: Your address"))),
+            (Unwelcome::Head, HEALTH, Some((431, "too_many_fields: The head"))),
+            // A crowd is no reason to kill the process.
+            (Unwelcome::Crowd, HEALTH, None),
+            (Unwelcome::Address, HEALTH, None),
+        ];
+        for (why, path, expected) in rows {
+            let response = refuse(why, path);
+            assert_eq!(response.is_some(), expected.is_some(), "{why:?} {path}");
+            let (Some(response), Some((status, text))) = (response, expected) else { continue };
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
+            let body = axum::body::to_bytes(response.into_body(), 200).await.unwrap();
+            assert!(body.starts_with(text.as_bytes()) && body.ends_with(b".\n"), "{body:?}");
+        }
+    }
 }

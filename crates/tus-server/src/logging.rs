@@ -25,7 +25,7 @@ use crate::listen::Peer;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Path of the requests that are too many and too dull for a line at level info.
-const HEALTH: &str = "/healthz";
+pub(crate) const HEALTH: &str = "/healthz";
 
 /// How much of a path is logged.
 const PATH_LIMIT: usize = 256;
@@ -134,7 +134,7 @@ impl Drop for Line {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io;
     use std::sync::Mutex;
 
@@ -148,10 +148,10 @@ mod tests {
 
     /// What is logged on this thread.
     #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
     impl Log {
-        fn at(level: &str) -> (Self, DefaultGuard) {
+        pub(crate) fn at(level: &str) -> (Self, DefaultGuard) {
             let log = Self::default();
             let writer = log.clone();
             let lines = tracing_subscriber::fmt()
@@ -162,7 +162,7 @@ mod tests {
             (log, tracing::subscriber::set_default(lines))
         }
 
-        fn text(&self) -> String {
+        pub(crate) fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
     }

@@ -2,6 +2,7 @@
 
 mod app;
 mod config;
+mod descriptors;
 mod listen;
 mod logging;
 mod memory;
@@ -13,13 +14,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tus_core::Tus;
 
 use config::{Loaded, Settings};
-use listen::{Listener, Timeouts};
+use listen::Listener;
 
 /// The exit code of a server that could not start: wrong settings, or nothing to listen on.
 const CANNOT_START: u8 = 2;
 
+/// How many threads may wait for the disk: more than any disk does at a time, and each takes tens
+/// of kilobytes for seconds after.
+const BLOCKING_THREADS: usize = 128;
+
 fn main() -> ExitCode {
-    memory::bound_arenas();
+    memory::bound();
     let settings = match config::load(std::env::args_os(), std::env::vars_os()) {
         Ok(Loaded::Run(settings)) => settings,
         Ok(Loaded::Print(text)) => {
@@ -28,7 +33,8 @@ fn main() -> ExitCode {
         }
         Err(error) => return cannot_start(&error),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.max_blocking_threads(BLOCKING_THREADS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cannot_start(&format!("tus-server: no threads to run on: {error}")),
     };
@@ -54,6 +60,7 @@ async fn run(settings: &Settings) -> Result<(), String> {
     for setting in settings.describe() {
         tracing::debug!(name = setting.name, value = setting.value, source = setting.source, "set");
     }
+    let files = descriptors::raise();
     // The signals are caught before anything is open that a stop would have to close.
     let stop = Stop::new().map_err(|e| started(&e))?;
     let store = app::store(settings).await.map_err(|e| e.to_string())?;
@@ -66,9 +73,20 @@ async fn run(settings: &Settings) -> Result<(), String> {
     print!("{}", app::greeting(settings, listener.address()));
 
     let service = app::service(settings, tus.clone());
-    let timeouts =
-        Timeouts { network: settings.network_timeout, shutdown: settings.shutdown_timeout };
-    let stopped = listener.serve(service, timeouts, drained(stop, tus, settings)).await;
+    let mut limits = app::limits(settings);
+    let asked = limits.capacity.connections;
+    limits.capacity.connections = descriptors::fit(asked, files);
+    if limits.capacity.connections < asked {
+        let connections = limits.capacity.connections;
+        tracing::warn!(
+            connections,
+            asked,
+            files,
+            "fewer connections than --max-connections are let in: the limit of open files is too \
+             low (ulimit -Hn, LimitNOFILE=)"
+        );
+    }
+    let stopped = listener.serve(service, limits, drained(stop, tus, settings)).await;
     if stopped.cut > 0 {
         tracing::warn!(connections = stopped.cut, "cut connections that did not end in time");
     }

@@ -137,6 +137,32 @@ settings! {
         /// Refuse to join partial uploads.
         disable_concatenation: bool = "false", Switch, values::switch;
     }
+    "Connections" {
+        /// Most connections at once, and most requests at once. One more is answered 503 with
+        /// Retry-After. Lowered to what the limit of open files lets in.
+        max_connections: usize = "10000", One("NUMBER"), values::count;
+        /// Most connections at once from one address, or one /64 of IPv6; 0 is no bound. One more
+        /// is answered 503 with Retry-After. Peers of --behind-proxy and of the unix socket are
+        /// not counted.
+        max_connections_per_address: Option<usize> = "0", One("NUMBER"), values::count_limit;
+        /// How long to wait for the first byte of a connection, and from the first byte of a
+        /// request's head to its last. Then the connection is closed.
+        head_timeout: Duration = "10s", One("DURATION"), values::positive_duration;
+        /// How long a connection may be without a request before it is closed.
+        keep_alive_timeout: Duration = "60s", One("DURATION"), values::positive_duration;
+        /// Age at which a connection is closed once what it was asked is answered; 0 is never.
+        max_connection_age: Option<Duration> = "24h", One("DURATION"), values::lifetime;
+        /// Largest head of a request, from 8KiB to 1MiB; a larger one is answered 431. The head of
+        /// a concatenation names its parts.
+        max_head_size: usize = "64KiB", One("SIZE"), values::head_size;
+        /// Most fields in the head of a request; more are answered 431.
+        max_head_fields: usize = "100", One("NUMBER"), values::count;
+        /// Most requests at once on one HTTP/2 connection; more are refused with REFUSED_STREAM.
+        http2_max_streams: u32 = "128", One("NUMBER"), values::count;
+        /// Most requests that an HTTP/2 client may take back within ten seconds. Then the
+        /// connection is closed.
+        http2_max_resets: usize = "200", One("NUMBER"), values::count;
+    }
     "Browsers" {
         /// Origins that may upload from a browser: `*` for all, patterns such as
         /// https://*.example.org, or `none` to switch CORS off.
@@ -151,6 +177,9 @@ settings! {
         shutdown_timeout: Duration = "30s", One("DURATION"), values::duration;
         /// How long to wait for the next bytes of a request or for a peer to take a response.
         network_timeout: Duration = "30s", One("DURATION"), values::positive_duration;
+        /// Least bytes a second at which a response must be taken, averaged over the network
+        /// timeout; 0 is no bound. A slower connection is closed.
+        min_body_rate: Option<u64> = "1KiB", One("SIZE"), values::size_limit;
         /// How log lines are written: text or json.
         log_format: LogFormat = "text", One("FORMAT"), LogFormat::read;
         /// What is logged: a level, or directives such as info,tus_core=debug.

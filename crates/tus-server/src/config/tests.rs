@@ -52,7 +52,15 @@ fn another_value(key: &str) -> &'static str {
         "public_url" => "https://example.org",
         "behind_proxy" => "unix",
         "upload_dir" | "destination_dir" => "/srv/tus",
-        "wait_for_dir" | "expire_after" | "shutdown_timeout" | "network_timeout" => "7s",
+        "wait_for_dir" | "expire_after" | "shutdown_timeout" | "network_timeout"
+        | "head_timeout" | "keep_alive_timeout" | "max_connection_age" => "7s",
+        "max_connections"
+        | "max_connections_per_address"
+        | "max_head_fields"
+        | "http2_max_streams"
+        | "http2_max_resets" => "77",
+        "max_head_size" => "32KiB",
+        "min_body_rate" => "7KiB",
         "destination_folders" => "{date}",
         "file_name_format" => "keep",
         "existing_file" => "rename",
@@ -94,6 +102,13 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(settings.max_size, Some(10 << 30));
     assert_eq!(settings.expire_after, Some(std::time::Duration::from_hours(24)));
     assert_eq!(settings.durability, Durability::Power);
+    assert_eq!((settings.max_connections, settings.max_connections_per_address), (10_000, None));
+    assert_eq!(settings.head_timeout, std::time::Duration::from_secs(10));
+    assert_eq!(settings.keep_alive_timeout, std::time::Duration::from_secs(60));
+    assert_eq!(settings.max_connection_age, Some(std::time::Duration::from_hours(24)));
+    assert_eq!((settings.max_head_size, settings.max_head_fields), (64 << 10, 100));
+    assert_eq!((settings.http2_max_streams, settings.http2_max_resets), (128, 200));
+    assert_eq!(settings.min_body_rate, Some(1024));
     assert_eq!(settings.cors_allow_origin, Origins::Any);
     assert!(settings.show_page && !settings.disable_download);
     assert!(settings.describe().iter().all(|row| row.source == "default"));

@@ -2,124 +2,184 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::door::Pass;
 use super::io::{Io, Stream};
-use super::service::{InFlight, per_request};
-use super::{BoxError, Peer};
+use super::pulse::{End, Pulse, Terms};
+use super::service::{Guest, per_request};
+use super::streams::Streams;
+use super::{BoxError, Limits, Peer};
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
 
-/// The largest head of a request: room for a final upload that names a thousand parts by path.
-const HEAD_LIMIT: u32 = 64 * KIB;
+/// How many header fields hyper takes without being told, and a little faster than when told.
+const USUAL_FIELDS: usize = 100;
+
+/// How many streams of HTTP/2 may be taken back before we even looked at them.
+const UNSEEN_RESETS: usize = 20;
+
+/// How long a connection that only hears why it is refused may take about it.
+const UNWELCOME_FOR: Duration = Duration::from_secs(2);
 
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How to speak on connections, whichever version of HTTP they turn out to be.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Protocols {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
-    timeout: Duration,
+    http2: http2::Builder<Streams>,
+    terms: Terms,
+    limits: Limits,
+}
+
+/// A connection that was accepted.
+pub(super) struct Accepted {
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    pub(super) pass: Pass,
+    pub(super) stopping: watch::Receiver<bool>,
 }
 
 impl Protocols {
-    /// Protocols that wait this long for a peer.
-    pub(super) fn new(timeout: Duration) -> Self {
+    /// Protocols that hold every peer to these limits.
+    pub(super) fn new(limits: Limits) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(timeout)
-            .max_header_size(HEAD_LIMIT as usize)
+            // This runs from the answer before on, so it bounds the idle time too; `Pulse` has
+            // the bound of a head from its first byte on.
+            .header_read_timeout(limits.keep_alive.max(limits.head))
+            .max_header_size(limits.head_size)
             .max_buf_size(MIB as usize);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        if limits.head_fields != USUAL_FIELDS {
+            http1.max_headers(limits.head_fields);
+        }
+        let mut http2 = http2::Builder::new(Streams::new(limits.patience, limits.rate));
         http2
             .timer(TokioTimer::new())
-            .keep_alive_interval(timeout)
-            .keep_alive_timeout(timeout)
-            .max_concurrent_streams(128)
-            .max_header_list_size(HEAD_LIMIT)
+            .keep_alive_interval(limits.patience)
+            .keep_alive_timeout(limits.patience)
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(u32::try_from(limits.head_size).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(UNSEEN_RESETS)
+            .max_local_error_reset_streams(limits.resets)
             .initial_stream_window_size(MIB)
             .initial_connection_window_size(4 * MIB);
-        Self { http1, http2, timeout }
+        let terms = Terms {
+            head: limits.head,
+            idle: limits.keep_alive,
+            kept: limits.keep_alive,
+            life: limits.life,
+            resets: limits.resets,
+        };
+        Self { http1, http2, terms, limits }
     }
 
     /// Serves one connection until it ends, or until it is idle or told to stop and has answered
     /// what it was asked.
-    pub(super) async fn serve<S, B>(
-        self,
-        mut stream: Stream,
-        peer: Peer,
-        service: S,
-        mut stopping: watch::Receiver<bool>,
-    ) where
+    pub(super) async fn serve<S, B>(self: Arc<Self>, accepted: Accepted, service: S)
+    where
         S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
             + Clone
             + Send
             + 'static,
         S::Future: Send + 'static,
         B: Body + Send + 'static,
-        B::Data: Send,
+        B::Data: Buf + Send,
         B::Error: Into<BoxError>,
     {
-        let first = tokio::select! {
-            first = tokio::time::timeout(self.timeout, first_bytes(&mut stream)) => first,
-            _ = stopping.wait_for(|stop| *stop) => return,
-        };
-        let ended = match first {
-            Ok(Ok((version, first))) => {
-                let in_flight = InFlight::new();
-                let idle = in_flight.idle_for(self.timeout);
-                let service = per_request(service, peer, in_flight.clone());
-                let io = TokioIo::new(Io::new(stream, first, self.timeout));
-                match version {
-                    Version::Http1 => {
-                        drive(self.http1.serve_connection(io, service), idle, stopping).await
-                    }
-                    Version::Http2 => {
-                        drive(self.http2.serve_connection(io, service), idle, stopping).await
-                    }
-                }
-                .map_err(BoxError::from)
-            }
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err("the peer sent no request in time".into()),
-        };
-        if let Err(error) = ended {
+        let peer = accepted.peer;
+        if let Err(error) = self.converse(accepted, service).await {
             tracing::debug!(peer = ?peer.addr, error, "connection ended early");
+        }
+    }
+
+    async fn converse<S, B>(&self, accepted: Accepted, service: S) -> Result<(), BoxError>
+    where
+        S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Buf + Send,
+        B::Error: Into<BoxError>,
+    {
+        let Accepted { mut stream, peer, pass, mut stopping } = accepted;
+        let mut terms = self.terms;
+        if pass.unwelcome().is_some() {
+            let brief = UNWELCOME_FOR.min(terms.head);
+            terms = Terms { head: brief, idle: brief, kept: Duration::ZERO, ..terms };
+        }
+        let born = Instant::now();
+        let (version, first) = tokio::select! {
+            first = tokio::time::timeout_at(born + terms.head, first_bytes(&mut stream)) => {
+                first.map_err(|_| "the peer sent no request in time")??
+            }
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+        };
+        let pulse = Pulse::new(version);
+        let io = Io::new(stream, first, pulse.clone(), self.limits.patience, self.limits.rate);
+        let io = TokioIo::new(io);
+        let guest = Guest::new(peer, version, pass, pulse.clone(), self.limits.head_fields);
+        let service = per_request(service, guest);
+        let visit = Visit { pulse, terms, born, stopping };
+        match version {
+            // Boxed, so that no connection takes the memory of the other kind.
+            Version::Http1 => visit.drive(Box::pin(self.http1.serve_connection(io, service))).await,
+            Version::Http2 => visit.drive(Box::pin(self.http2.serve_connection(io, service))).await,
         }
     }
 }
 
-async fn drive<C: GracefulConnection>(
-    connection: C,
-    idle: impl Future<Output = ()>,
-    mut stopping: watch::Receiver<bool>,
-) -> Result<(), C::Error> {
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = idle => {}
-        _ = stopping.wait_for(|stop| *stop) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    connection.await
+/// What decides when a connection ends.
+struct Visit {
+    pulse: Pulse,
+    terms: Terms,
+    born: Instant,
+    stopping: watch::Receiver<bool>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Version {
+impl Visit {
+    async fn drive<C>(mut self, mut connection: Pin<Box<C>>) -> Result<(), BoxError>
+    where
+        C: GracefulConnection,
+        C::Error: Into<BoxError>,
+    {
+        tokio::select! {
+            ended = connection.as_mut() => return ended.map_err(Into::into),
+            end = self.pulse.end(self.terms, self.born) => match end {
+                End::Gently => {}
+                End::Now(why) => return Err(why.into()),
+            },
+            _ = self.stopping.wait_for(|stop| *stop) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection => ended.map_err(Into::into),
+            () = self.pulse.quiet_for(self.terms.head) => Err("the peer does not let go".into()),
+        }
+    }
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
     Http1,
     Http2,
 }

@@ -1,10 +1,15 @@
 //! The accept loop: HTTP/1.1 and HTTP/2 in clear text, over TCP or a unix socket, with every
-//! wait bounded except that for the bytes of a request's body, which the engine bounds.
+//! count and every wait bounded except that for the bytes of a request's body, which the engine
+//! bounds.
 
 mod bind;
 mod connection;
+mod credit;
+mod door;
 mod io;
+mod pulse;
 mod service;
+mod streams;
 
 #[cfg(test)]
 mod tests;
@@ -13,16 +18,20 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Buf;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use connection::Protocols;
+use connection::{Accepted, Protocols};
+use door::Door;
 
 pub(crate) use bind::{Address, Listener};
+pub(crate) use door::{Capacity, REFUSED_AT_ONCE};
 
 /// Who sent a request; in the extensions of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +40,40 @@ pub(crate) struct Peer {
     pub(crate) addr: Option<SocketAddr>,
 }
 
-/// How long to wait for peers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
-    /// For the head of a request, for the next request on an open connection, and for the peer
-    /// to take bytes of a response.
-    pub(crate) network: Duration,
+/// Why a request is not to be served; in the extensions of each such one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwelcome {
+    /// There are as many connections, or requests, as there may be.
+    Crowd,
+    /// The address has as many connections as it may have.
+    Address,
+    /// The head has more fields than it may have.
+    Head,
+}
+
+/// What peers may take of us: connections, time and memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// How many may come in.
+    pub(crate) capacity: Capacity,
+    /// For the first byte of a connection, and from the first byte of a head to its last.
+    pub(crate) head: Duration,
+    /// For the next request on an open connection.
+    pub(crate) keep_alive: Duration,
+    /// After which a connection takes no further request.
+    pub(crate) life: Option<Duration>,
+    /// For the peer to take bytes of a response.
+    pub(crate) patience: Duration,
+    /// How many of them it takes a second at least, averaged over the patience.
+    pub(crate) rate: Option<u64>,
+    /// The most bytes of a head: 8 KiB to 1 MiB.
+    pub(crate) head_size: usize,
+    /// The most fields of a head.
+    pub(crate) head_fields: usize,
+    /// The most requests at once on a connection of HTTP/2.
+    pub(crate) streams: u32,
+    /// The most requests that such a connection may take back within ten seconds.
+    pub(crate) resets: usize,
     /// For connections to end by themselves once the server was told to stop.
     pub(crate) shutdown: Duration,
 }
@@ -58,7 +95,7 @@ impl Listener {
     pub(crate) async fn serve<S, B>(
         mut self,
         service: S,
-        timeouts: Timeouts,
+        limits: Limits,
         shutdown: impl Future<Output = ()>,
     ) -> Stopped
     where
@@ -68,10 +105,12 @@ impl Listener {
             + 'static,
         S::Future: Send + 'static,
         B: Body + Send + 'static,
-        B::Data: Send,
+        B::Data: Buf + Send,
         B::Error: Into<BoxError>,
     {
-        let protocols = Protocols::new(timeouts.network);
+        let door = Door::new(limits.capacity.clone());
+        let grace = limits.shutdown;
+        let protocols = Arc::new(Protocols::new(limits));
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
@@ -80,8 +119,10 @@ impl Listener {
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => log_panic(ended),
                 (stream, peer) = self.accept() => {
-                    let (service, stopping) = (service.clone(), stopping.clone());
-                    connections.spawn(protocols.clone().serve(stream, peer, service, stopping));
+                    if let Some(pass) = door.enter(peer) {
+                        let accepted = Accepted { stream, peer, pass, stopping: stopping.clone() };
+                        connections.spawn(protocols.clone().serve(accepted, service.clone()));
+                    }
                 }
             }
         }
@@ -92,7 +133,7 @@ impl Listener {
                 log_panic(ended);
             }
         };
-        if tokio::time::timeout(timeouts.shutdown, all_ended).await.is_ok() {
+        if tokio::time::timeout(grace, all_ended).await.is_ok() {
             return Stopped { cut: 0 };
         }
         while let Some(ended) = connections.try_join_next() {

@@ -1,25 +1,50 @@
-//! What a connection calls for each request, and the count of its requests in flight.
+//! What a connection calls for each request, and the answer on its way back.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io::IoSlice;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::{HttpService, service_fn};
 use pin_project_lite::pin_project;
-use tokio::sync::watch;
 
-use super::Peer;
+use super::connection::Version;
+use super::door::{Pass, Seat};
+use super::pulse::{Entered, Pulse};
+use super::streams::{self, Drain};
+use super::{Peer, Unwelcome};
+
+/// What the requests of a connection share.
+pub(super) struct Guest {
+    peer: Peer,
+    version: Version,
+    pass: Pass,
+    pulse: Pulse,
+    fields: usize,
+}
+
+impl Guest {
+    pub(super) fn new(
+        peer: Peer,
+        version: Version,
+        pass: Pass,
+        pulse: Pulse,
+        fields: usize,
+    ) -> Self {
+        Self { peer, version, pass, pulse, fields }
+    }
+}
 
 /// Calls a clone of the service for each request, with the peer in its extensions.
 pub(super) fn per_request<S, B>(
     service: S,
-    peer: Peer,
-    in_flight: InFlight,
-) -> impl HttpService<Incoming, ResBody = Counted<B>, Error = Infallible, Future: Send> + Send
+    guest: Guest,
+) -> impl HttpService<Incoming, ResBody = Paced<B>, Error = Infallible, Future: Send> + Send
 where
     S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
@@ -27,83 +52,178 @@ where
         + 'static,
     S::Future: Send + 'static,
     B: Body + Send + 'static,
+    B::Data: Buf,
 {
     service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+        let entered = guest.pulse.enter();
+        let (seat, mut unwelcome) = guest.pass.request();
+        // HTTP/1 counts them where it reads them.
+        if request.headers().len() > guest.fields {
+            unwelcome = Some(Unwelcome::Head);
+        }
+        if let Some(unwelcome) = unwelcome {
+            request.extensions_mut().insert(unwelcome);
+        }
+        request.extensions_mut().insert(guest.peer);
+        keep_apart(&mut request);
+        let last = guest.pass.unwelcome().is_some() && guest.version == Version::Http1;
         let mut service = service.clone();
-        let entered = in_flight.enter();
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
-            let response = service.call(request).await?;
-            Ok(response.map(|body| Counted { body, entered }))
+            let mut response = service.call(request).await?;
+            if last {
+                response
+                    .headers_mut()
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            entered.answered();
+            let drain = streams::drain();
+            drain.begin();
+            let answer = Arc::new(Answer { drain, _entered: entered, _seat: seat });
+            Ok(response.map(|body| Paced { body, answer }))
         }
     })
 }
 
-/// How many requests of one connection are not answered to the last byte.
-#[derive(Clone, Debug)]
-pub(super) struct InFlight(watch::Sender<usize>);
-
-impl InFlight {
-    /// None yet.
-    pub(super) fn new() -> Self {
-        Self(watch::Sender::new(0))
-    }
-
-    fn enter(&self) -> Entered {
-        self.0.send_modify(|count| *count += 1);
-        Entered(self.0.clone())
-    }
-
-    /// Completes once no request has been in flight for this long.
-    pub(super) async fn idle_for(&self, period: Duration) {
-        let mut count = self.0.subscribe();
-        loop {
-            // Neither wait can fail: `self` is a sender.
-            let _ = count.wait_for(|count| *count == 0).await;
-            if tokio::time::timeout(period, count.changed()).await.is_err() {
-                return;
-            }
+/// Copies the head of a request, which else keeps the buffer that it was read into.
+///
+/// A slow body would take a buffer more: one for its head, and one to go on with.
+fn keep_apart<B>(request: &mut Request<B>) {
+    let total = request.headers().values().map(HeaderValue::len).sum();
+    let mut bytes = BytesMut::with_capacity(total);
+    for value in request.headers_mut().values_mut() {
+        bytes.extend_from_slice(value.as_bytes());
+        // What was a value is one.
+        if let Ok(mut copy) = HeaderValue::from_maybe_shared(bytes.split().freeze()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
         }
+    }
+    if let Ok(copy) = Uri::from_maybe_shared(request.uri().to_string()) {
+        *request.uri_mut() = copy;
     }
 }
 
-/// One request in flight, until dropped.
+/// An answer that is not with the peer to the last byte.
 #[derive(Debug)]
-struct Entered(watch::Sender<usize>);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
+struct Answer {
+    drain: Arc<Drain>,
+    _entered: Entered,
+    _seat: Seat,
 }
 
 pin_project! {
-    /// A response body; its request is in flight as long as it lives.
+    /// A response body that gives its next piece only when the last one has left.
+    ///
+    /// However slow the peer is, one piece is all that waits for it here; and its request is in
+    /// flight for as long.
     #[derive(Debug)]
-    pub(super) struct Counted<B> {
+    pub(super) struct Paced<B> {
         #[pin]
         body: B,
-        entered: Entered,
+        answer: Arc<Answer>,
     }
 }
 
-impl<B: Body> Body for Counted<B> {
-    type Data = B::Data;
+impl<B: Body> Body for Paced<B>
+where
+    B::Data: Buf,
+{
+    type Data = Piece<B::Data>;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Piece<B::Data>>, B::Error>>> {
+        let this = self.project();
+        let drain = &this.answer.drain;
+        ready!(drain.poll_empty(cx));
+        drain.rest();
+        let frame = ready!(this.body.poll_frame(cx));
+        drain.begin();
+        Poll::Ready(frame.map(|frame| {
+            let piece = |data| {
+                drain.give();
+                Piece { data, answer: this.answer.clone() }
+            };
+            frame.map(|frame| frame.map_data(piece))
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.answer.drain.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Bytes of an answer; the next ones are had when these are dropped.
+#[derive(Debug)]
+pub(super) struct Piece<D> {
+    data: D,
+    answer: Arc<Answer>,
+}
+
+impl<D: Buf> Buf for Piece<D> {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.data.chunks_vectored(slices)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.data.advance(count);
+        self.answer.drain.took(count);
+    }
+
+    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
+        self.answer.drain.took(length);
+        self.data.copy_to_bytes(length)
+    }
+}
+
+impl<D> Drop for Piece<D> {
+    fn drop(&mut self) {
+        self.answer.drain.gone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_is_kept_apart_says_what_it_said() {
+        let buffer = Bytes::from_static(b"/files/a%20b?c=d Bearer x one two \xff");
+        let value = |range| HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap();
+        let mut request = Request::new(());
+        *request.uri_mut() = Uri::from_maybe_shared(buffer.slice(..16)).unwrap();
+        let headers = request.headers_mut();
+        let mut secret = value(17..25);
+        secret.set_sensitive(true);
+        headers.insert("authorization", secret);
+        headers.append("x", value(26..29));
+        headers.append("x", value(30..33));
+        headers.append("y", value(34..35));
+        headers.append("z", value(0..0));
+        let (uri, before) = (request.uri().clone(), request.headers().clone());
+        keep_apart(&mut request);
+        assert_eq!((request.uri(), request.headers()), (&uri, &before));
+        assert!(request.headers()["authorization"].is_sensitive());
+        assert!(!request.headers()["y"].is_sensitive());
+        let buffer = buffer.as_ptr_range();
+        for value in request.headers().values().filter(|value| !value.is_empty()) {
+            assert!(!buffer.contains(&value.as_bytes().as_ptr()), "{value:?}");
+        }
+        assert!(!buffer.contains(&request.uri().path().as_ptr()));
     }
 }

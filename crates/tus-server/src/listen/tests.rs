@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -23,10 +24,36 @@ use tokio::time::Instant;
 
 use super::*;
 
+mod limits;
+mod streams;
+
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
-const PATIENT: Timeouts = Timeouts { network: LONG, shutdown: LONG };
-const IMPATIENT: Timeouts = Timeouts { network: SHORT, shutdown: LONG };
+
+/// Limits that no test meets by chance, with these times for everything.
+fn limits(network: Duration, shutdown: Duration) -> Limits {
+    Limits {
+        capacity: Capacity { connections: 1000, per_address: None, proxies: Vec::new() },
+        head: network,
+        keep_alive: network,
+        life: None,
+        patience: network,
+        rate: None,
+        head_size: 64 * 1024,
+        head_fields: 100,
+        streams: 128,
+        resets: 200,
+        shutdown,
+    }
+}
+
+fn patient() -> Limits {
+    limits(LONG, LONG)
+}
+
+fn impatient() -> Limits {
+    limits(SHORT, LONG)
+}
 
 /// Fails the test when something that must happen does not.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -40,16 +67,16 @@ struct Server {
 }
 
 impl Server {
-    fn of(listener: Listener, app: Router, timeouts: Timeouts) -> Self {
+    fn of(listener: Listener, app: Router, limits: Limits) -> Self {
         let address = listener.address().clone();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap() };
-        let served = tokio::spawn(listener.serve(app, timeouts, shutdown));
+        let served = tokio::spawn(listener.serve(app, limits, shutdown));
         Self { address, stop, served }
     }
 
-    async fn start(app: Router, timeouts: Timeouts) -> Self {
-        Self::of(Listener::tcp("127.0.0.1", 0).await.unwrap(), app, timeouts)
+    async fn start(app: Router, limits: Limits) -> Self {
+        Self::of(Listener::tcp("127.0.0.1", 0).await.unwrap(), app, limits)
     }
 
     async fn connect(&self) -> TcpStream {
@@ -108,7 +135,7 @@ async fn rest(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_peer_that_sends_too_little_is_closed_after_the_timeout() {
-    let server = Server::start(hello(), IMPATIENT).await;
+    let server = Server::start(hello(), impatient()).await;
     for sent in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM", "GET / HTTP/1.1\r\nHost: tu"] {
         let began = Instant::now();
         let mut stream = server.connect().await;
@@ -121,7 +148,7 @@ async fn a_peer_that_sends_too_little_is_closed_after_the_timeout() {
 
 #[tokio::test]
 async fn a_head_that_arrives_byte_by_byte_is_read() {
-    let server = Server::start(hello(), PATIENT).await;
+    let server = Server::start(hello(), patient()).await;
     let mut stream = server.connect().await;
     stream.set_nodelay(true).unwrap();
     for byte in head("/").bytes() {
@@ -133,7 +160,7 @@ async fn a_head_that_arrives_byte_by_byte_is_read() {
 
 #[tokio::test]
 async fn a_connection_serves_many_requests_and_is_closed_when_idle() {
-    let server = Server::start(hello(), IMPATIENT).await;
+    let server = Server::start(hello(), impatient()).await;
     let mut stream = server.connect().await;
     for _ in 0..3 {
         stream.write_all(head("/").as_bytes()).await.unwrap();
@@ -151,7 +178,7 @@ async fn a_request_that_takes_long_is_not_idle() {
             "slow"
         }),
     );
-    let server = Server::start(slow, IMPATIENT).await;
+    let server = Server::start(slow, impatient()).await;
     let mut stream = server.connect().await;
     stream.write_all(head("/").as_bytes()).await.unwrap();
     response(&mut stream, "slow").await;
@@ -159,7 +186,7 @@ async fn a_request_that_takes_long_is_not_idle() {
 
 #[tokio::test]
 async fn requests_know_their_peer() {
-    let server = Server::start(hello(), PATIENT).await;
+    let server = Server::start(hello(), patient()).await;
     let mut stream = server.connect().await;
     let own = format!("{:?}", Some(stream.local_addr().unwrap()));
     stream.write_all(head("/peer").as_bytes()).await.unwrap();
@@ -168,7 +195,7 @@ async fn requests_know_their_peer() {
 
 #[tokio::test]
 async fn a_head_beyond_the_limit_is_refused() {
-    let server = Server::start(hello(), PATIENT).await;
+    let server = Server::start(hello(), patient()).await;
     let mut stream = server.connect().await;
     let long = format!("GET / HTTP/1.1\r\nHost: tus\r\nX-Long: {}", "x".repeat(64 * 1024));
     stream.write_all(long.as_bytes()).await.unwrap();
@@ -178,7 +205,7 @@ async fn a_head_beyond_the_limit_is_refused() {
 
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_is_still_sending() {
-    let server = Server::start(hello(), PATIENT).await;
+    let server = Server::start(hello(), patient()).await;
     let mut stream = server.connect().await;
     let body = vec![0; 32 << 20];
     let head =
@@ -210,7 +237,7 @@ async fn a_peer_that_takes_no_response_is_cut() {
     let body = Arc::new(std::sync::Mutex::new(Some(Endless(dropped))));
     let app = Router::new()
         .route("/", get(async move || AxumBody::new(body.lock().unwrap().take().unwrap())));
-    let server = Server::start(app, IMPATIENT).await;
+    let server = Server::start(app, impatient()).await;
     let mut stream = server.connect().await;
     stream.write_all(head("/").as_bytes()).await.unwrap();
     assert!(soon(drops).await.is_err());
@@ -219,7 +246,7 @@ async fn a_peer_that_takes_no_response_is_cut() {
 #[tokio::test]
 async fn a_panic_ends_its_connection_and_no_other() {
     let app = hello().route("/panic", get(async || -> &str { panic!("on purpose") }));
-    let server = Server::start(app, PATIENT).await;
+    let server = Server::start(app, patient()).await;
     let mut stream = server.connect().await;
     stream.write_all(head("/panic").as_bytes()).await.unwrap();
     assert_eq!(rest(&mut stream).await, b"");
@@ -243,7 +270,7 @@ fn request() -> Request<Empty<Bytes>> {
 #[tokio::test]
 async fn http2_is_spoken_with_prior_knowledge_and_many_requests_at_once() {
     let (app, mut enters, release) = held();
-    let server = Server::start(app, PATIENT).await;
+    let server = Server::start(app, patient()).await;
     let (client, _connection) = http2(&server).await;
     let (mut one, mut other) = (client.clone(), client);
     let (one, other) = (one.send_request(request()), other.send_request(request()));
@@ -261,7 +288,7 @@ async fn http2_is_spoken_with_prior_knowledge_and_many_requests_at_once() {
 
 #[tokio::test]
 async fn an_idle_http2_connection_is_closed() {
-    let server = Server::start(hello(), IMPATIENT).await;
+    let server = Server::start(hello(), impatient()).await;
     let (mut client, connection) = http2(&server).await;
     let answer = soon(client.send_request(request())).await.unwrap();
     assert_eq!(soon(answer.into_body().collect()).await.unwrap().to_bytes(), "hello");
@@ -272,7 +299,7 @@ async fn an_idle_http2_connection_is_closed() {
 #[tokio::test]
 async fn a_stop_lets_requests_in_flight_be_answered() {
     let (app, mut enters, release) = held();
-    let server = Server::start(app, PATIENT).await;
+    let server = Server::start(app, patient()).await;
     let Address::Tcp(address) = server.address else { panic!("a unix socket") };
     let mut stream = server.connect().await;
     stream.write_all(head("/").as_bytes()).await.unwrap();
@@ -296,7 +323,7 @@ async fn a_stop_lets_requests_in_flight_be_answered() {
 
 #[tokio::test]
 async fn a_stop_waits_for_no_idle_connection() {
-    let server = Server::start(hello(), PATIENT).await;
+    let server = Server::start(hello(), patient()).await;
     let silent = server.connect().await;
     let mut kept = server.connect().await;
     kept.write_all(head("/").as_bytes()).await.unwrap();
@@ -311,7 +338,7 @@ async fn a_stop_waits_for_no_idle_connection() {
 #[tokio::test]
 async fn what_is_in_flight_after_the_grace_is_cut_and_counted() {
     let (app, mut enters, _release) = held();
-    let server = Server::start(app, Timeouts { network: LONG, shutdown: SHORT }).await;
+    let server = Server::start(app, limits(LONG, SHORT)).await;
     let mut stream = server.connect().await;
     stream.write_all(head("/").as_bytes()).await.unwrap();
     soon(enters.recv()).await.unwrap();
@@ -356,7 +383,7 @@ async fn a_unix_socket_is_for_its_group_and_gone_after_the_stop() {
     let listener = Listener::unix(&path).await.unwrap();
     assert_eq!(listener.address().to_string(), format!("unix:{}", path.display()));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-    let server = Server::of(listener, hello(), PATIENT);
+    let server = Server::of(listener, hello(), patient());
     ask_peer(&path).await;
     assert_eq!(server.stop().await, Stopped { cut: 0 });
     assert!(!path.exists());
@@ -368,7 +395,7 @@ async fn a_socket_file_that_nobody_listens_on_is_replaced() {
     let path = dir.path().join("tus.sock");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let server = Server::of(Listener::unix(&path).await.unwrap(), hello(), PATIENT);
+    let server = Server::of(Listener::unix(&path).await.unwrap(), hello(), patient());
     ask_peer(&path).await;
     server.stop().await;
 }
@@ -377,7 +404,7 @@ async fn a_socket_file_that_nobody_listens_on_is_replaced() {
 async fn a_socket_that_somebody_listens_on_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tus.sock");
-    let server = Server::of(Listener::unix(&path).await.unwrap(), hello(), PATIENT);
+    let server = Server::of(Listener::unix(&path).await.unwrap(), hello(), patient());
     let refused = Listener::unix(&path).await.unwrap_err().to_string();
     assert!(refused.starts_with("address in use: another process listens on "), "{refused}");
     ask_peer(&path).await;
@@ -401,7 +428,7 @@ async fn a_socket_that_another_has_put_in_place_is_left_to_it() {
     let old = Listener::unix(&path).await.unwrap();
     // The old file lives on under another name, so its inode cannot be given out again.
     fs::rename(&path, dir.path().join("old.sock")).unwrap();
-    let new = Server::of(Listener::unix(&path).await.unwrap(), hello(), PATIENT);
+    let new = Server::of(Listener::unix(&path).await.unwrap(), hello(), patient());
     drop(old);
     ask_peer(&path).await;
     new.stop().await;

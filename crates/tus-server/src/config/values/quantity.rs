@@ -7,6 +7,9 @@ use super::Parsed;
 /// Beyond a century a deadline can no longer be counted on every clock.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// More of anything could as well be unlimited.
+const MOST: u32 = 1_000_000;
+
 /// A size in bytes, with or without a unit; underscores may group digits.
 fn size(text: &str) -> Parsed<u64> {
     let wrong = || "is not a size; write bytes or a unit, for example 10GiB".to_owned();
@@ -40,6 +43,25 @@ fn size(text: &str) -> Parsed<u64> {
 /// A largest size; 0 is none.
 pub(crate) fn size_limit(text: &str) -> Parsed<Option<u64>> {
     Ok(Some(size(text)?).filter(|size| *size > 0))
+}
+
+/// The largest head of a request: no more than what is read at once.
+pub(crate) fn head_size(text: &str) -> Parsed<usize> {
+    let size = size(text)?;
+    let size = usize::try_from(size).ok().filter(|size| (8 << 10..=1 << 20).contains(size));
+    size.ok_or_else(|| "is out of bounds; write a size from 8KiB to 1MiB".to_owned())
+}
+
+/// A number of things.
+pub(crate) fn count<T: TryFrom<u32>>(text: &str) -> Parsed<T> {
+    let wrong = || format!("is not a number of them; write one from 1 to {MOST}");
+    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(wrong)
+}
+
+/// A largest number of things; 0 is none.
+pub(crate) fn count_limit(text: &str) -> Parsed<Option<usize>> {
+    if text == "0" { Ok(None) } else { count(text).map(Some) }
 }
 
 /// A duration with units.

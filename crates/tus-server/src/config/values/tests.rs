@@ -34,6 +34,24 @@ fn what_is_no_size_is_refused() {
 }
 
 #[test]
+fn counts_and_head_sizes_have_bounds() {
+    assert_eq!(count("1"), Ok(1_u32));
+    assert_eq!(count("1000000"), Ok(1_000_000_usize));
+    assert_eq!(count_limit("0"), Ok(None));
+    assert_eq!(count_limit("7"), Ok(Some(7)));
+    for text in ["", "0", "-1", "1000001", "1.5", "ten", "99999999999"] {
+        let refused = count::<usize>(text).unwrap_err();
+        assert_eq!(refused, "is not a number of them; write one from 1 to 1000000", "{text}");
+    }
+    assert_eq!(head_size("8KiB"), Ok(8 << 10));
+    assert_eq!(head_size("1MiB"), Ok(1 << 20));
+    for text in ["8191", "1048577", "0"] {
+        let refused = head_size(text).unwrap_err();
+        assert_eq!(refused, "is out of bounds; write a size from 8KiB to 1MiB", "{text}");
+    }
+}
+
+#[test]
 fn durations_have_a_unit() {
     for (text, milliseconds) in
         [("500ms", 500), ("30s", 30_000), ("24h", 86_400_000), ("7d", 604_800_000), ("0", 0)]
