@@ -4,7 +4,8 @@ use std::{
     convert::Infallible,
     fmt::Write as _,
     future::{self, Future},
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -50,8 +51,7 @@ pub(crate) async fn store(settings: &Settings) -> Result<FsStore, ConfigError> {
     let mut builder = FsStore::builder(&settings.upload_dir)
         .naming(naming)
         .on_conflict(on_conflict)
-        .durability(durability)
-        .wait_for_lock(settings.wait_for_dir);
+        .durability(durability);
     if let Some(directory) = &settings.destination_dir {
         builder = builder.destination(directory);
     }
@@ -61,7 +61,16 @@ pub(crate) async fn store(settings: &Settings) -> Result<FsStore, ConfigError> {
             template.map_err(|e| settings.refuse("destination_folders", &e.to_string()))?;
         builder = builder.folders(template);
     }
-    builder.open().await.map_err(|error| {
+    let mut opened = builder.clone().open().await;
+    if matches!(opened, Err(OpenError::InUse { .. })) && !settings.wait_for_dir.is_zero() {
+        tracing::info!(
+            directory = %settings.upload_dir.display(),
+            timeout = ?settings.wait_for_dir,
+            "waiting for another process to let go of the upload directory"
+        );
+        opened = builder.wait_for_lock(settings.wait_for_dir).open().await;
+    }
+    opened.map_err(|error| {
         let (key, reason) = match &error {
             OpenError::Unusable { setting, source, .. } => {
                 let destination = setting.starts_with("destination");
@@ -218,11 +227,26 @@ impl Readiness {
         if self.tus.is_draining() {
             return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
-        match tokio::fs::metadata(&self.upload_dir).await {
-            Ok(directory) if directory.is_dir() => (StatusCode::OK, "ready\n"),
+        // Both may wait for the disk.
+        let looked = tokio::task::spawn_blocking(move || {
+            let is_dir = std::fs::metadata(&self.upload_dir)?.is_dir();
+            Ok::<_, io::Error>(is_dir.then_some(has_room(&self.upload_dir)?))
+        });
+        match looked.await {
+            Ok(Ok(Some(true))) => (StatusCode::OK, "ready\n"),
+            Ok(Ok(Some(false))) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the upload directory has no room left\n")
+            }
             _ => (StatusCode::SERVICE_UNAVAILABLE, "the upload directory is gone\n"),
         }
     }
+}
+
+/// Whether an upload could be created: there is a block left, and a file.
+fn has_room(directory: &Path) -> io::Result<bool> {
+    let found = rustix::fs::statvfs(directory)?;
+    // Some file systems count no files.
+    Ok(found.f_bavail > 0 && (found.f_files == 0 || found.f_favail > 0))
 }
 
 /// Where things are and how to try them.
@@ -287,5 +311,47 @@ mod tests {
             let body = axum::body::to_bytes(response.into_body(), 200).await.unwrap();
             assert!(body.starts_with(text.as_bytes()) && body.ends_with(b".\n"), "{body:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_the_directory_is_told_once_with_its_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = FsStore::open(directory.path()).await.unwrap();
+        let upload_dir = format!("--upload-dir={}", directory.path().display());
+        let args = ["tus-server", &upload_dir, "--destination-dir=none", "--wait-for-dir=60s"];
+        let settings = crate::config::load(args.map(Into::into), []).unwrap();
+        let crate::config::Loaded::Run(settings) = settings else { panic!("{settings:?}") };
+        let (log, _guard) = crate::logging::tests::Log::at("info");
+        let told = async {
+            while !log.text().contains("waiting for another process") {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            drop(other);
+        };
+        let told = tokio::time::timeout(std::time::Duration::from_secs(30), told);
+        let (opened, told) = tokio::join!(store(&settings), told);
+        told.expect("it says that it waits");
+        opened.unwrap();
+        let log = log.text();
+        assert_eq!(log.matches("waiting").count(), 1, "{log}");
+        assert!(log.contains(&directory.path().display().to_string()), "{log}");
+        // Nobody to wait for, nothing to tell.
+        let directory = tempfile::tempdir().unwrap();
+        let upload_dir = format!("--upload-dir={}", directory.path().display());
+        let args = ["tus-server", &upload_dir, "--destination-dir=none", "--wait-for-dir=60s"];
+        let settings = crate::config::load(args.map(Into::into), []).unwrap();
+        let crate::config::Loaded::Run(settings) = settings else { panic!("{settings:?}") };
+        let (log, _guard) = crate::logging::tests::Log::at("info");
+        store(&settings).await.unwrap();
+        assert_eq!(log.text(), "");
+    }
+
+    #[test]
+    fn a_file_system_without_a_free_block_has_no_room() {
+        assert!(has_room(tempfile::tempdir().unwrap().path()).unwrap());
+        // One that stores nothing.
+        #[cfg(target_os = "linux")]
+        assert!(!has_room(Path::new("/proc")).unwrap());
+        assert!(has_room(Path::new("/no/such/directory")).is_err());
     }
 }
