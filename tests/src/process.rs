@@ -66,6 +66,11 @@ impl Process {
         Self { child, addr }
     }
 
+    /// Its number, under which the system keeps books about it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it without warning (SIGKILL).
     pub fn kill(mut self) {
         self.child.kill().expect("a live process");
