@@ -61,6 +61,9 @@ impl Protocols {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
+            // Else a request that has arrived whole is thrown away, unseen, if its client has
+            // closed its half by then.
+            .half_close(true)
             // This runs from the answer before on, so it bounds the idle time too; `Pulse` has
             // the bound of a head from its first byte on.
             .header_read_timeout(limits.keep_alive.max(limits.head))
