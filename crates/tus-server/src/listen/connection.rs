@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::door::Pass;
+use super::gulps::Gulps;
 use super::io::{Io, Stream};
 use super::pulse::{End, Pulse, Terms};
 use super::service::{Guest, per_request};
@@ -45,6 +46,7 @@ pub(super) struct Protocols {
     http2: http2::Builder<Streams>,
     terms: Terms,
     limits: Limits,
+    gulps: Gulps,
 }
 
 /// A connection that was accepted.
@@ -90,7 +92,7 @@ impl Protocols {
             life: limits.life,
             resets: limits.resets,
         };
-        Self { http1, http2, terms, limits }
+        Self { http1, http2, terms, limits, gulps: Gulps::new() }
     }
 
     /// Serves one connection until it ends, or until it is idle or told to stop and has answered
@@ -137,6 +139,7 @@ impl Protocols {
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         };
         let pulse = Pulse::new(version);
+        let stream = self.gulps.bound(stream);
         let io = Io::new(stream, first, pulse.clone(), self.limits.patience, self.limits.rate);
         let io = TokioIo::new(io);
         let guest = Guest::new(peer, version, pass, pulse.clone(), self.limits.head_fields);

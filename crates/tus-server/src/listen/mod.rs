@@ -6,6 +6,7 @@ mod bind;
 mod connection;
 mod credit;
 mod door;
+mod gulps;
 mod io;
 mod pulse;
 mod service;
