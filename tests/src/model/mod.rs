@@ -1,7 +1,22 @@
 //! What the service should do, without a store, a lease or a byte on a disk.
 
+mod crash;
 mod operation;
 mod reference;
+mod time;
+mod transfer;
+mod verbs;
 
-pub use operation::{Bytes, Operation, Proof};
-pub use reference::{Expected, MAX_SIZE, PERIOD, Reference};
+pub use operation::{Bytes, Mood, Operation, Proof, Request, Then};
+pub use reference::{Expected, Heard, Reference, State, Who};
+
+/// The most bytes an upload may have.
+pub const MAX_SIZE: u64 = 36;
+/// So many bytes of one body may be taken before they are made durable.
+pub const SYNC_EVERY: u64 = 8;
+/// How many minutes an unfinished upload lives after its last byte, and is remembered after that.
+pub const PERIOD: u64 = 60;
+/// After so many minutes a body has paused for too long.
+pub const IDLE: u64 = 10;
+/// The sweeper comes by itself every so many minutes.
+pub const ROUND: u64 = 24 * 60;

@@ -5,6 +5,7 @@ use std::{
     fmt, io,
     pin::Pin,
     task::{Context, Poll},
+    time::SystemTime,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -28,7 +29,7 @@ pub enum Piece {
     /// The connection breaks.
     Break,
     /// Whatever a test sends later; the body ends when the sender is dropped.
-    Later(mpsc::UnboundedReceiver<Bytes>),
+    Later(mpsc::UnboundedReceiver<Self>),
 }
 
 /// A body as a list of pieces.
@@ -72,15 +73,17 @@ impl Body for Frames {
         let Some(piece) = self.pieces.front_mut() else {
             return Poll::Ready(None);
         };
-        if let Piece::Later(receiver) = piece {
-            let received = std::task::ready!(receiver.poll_recv(cx));
-            if let Some(data) = received {
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-            self.pieces.pop_front();
-            return self.poll_frame(cx);
-        }
-        Poll::Ready(match self.pieces.pop_front() {
+        let piece = match piece {
+            Piece::Later(receiver) => match std::task::ready!(receiver.poll_recv(cx)) {
+                Some(piece) => Some(piece),
+                None => {
+                    self.pieces.pop_front();
+                    return self.poll_frame(cx);
+                }
+            },
+            _ => self.pieces.pop_front(),
+        };
+        Poll::Ready(match piece {
             Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
             Some(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
             Some(Piece::Break) => Some(Err(io::Error::other("the connection broke"))),
@@ -142,6 +145,13 @@ impl Ask {
         let value = value.try_into().expect("a header value");
         self.headers.append(HeaderName::from_static(name), value);
         self
+    }
+
+    /// Makes an upload of which the application thinks: `unwanted`, `refuses`, `fails once` or
+    /// `deaf once`.
+    #[must_use]
+    pub fn mood(self, mood: &str) -> Self {
+        self.with("upload-metadata", format!("mood {}", STANDARD.encode(mood)))
     }
 
     /// Declares the length.
@@ -211,6 +221,12 @@ impl Answer {
     /// `Upload-Length`.
     pub fn length(&self) -> Option<u64> {
         self.number("upload-length")
+    }
+
+    /// `Upload-Expires`.
+    pub fn expires(&self) -> Option<SystemTime> {
+        let text = self.headers.get("upload-expires")?.to_str().expect("text");
+        Some(httpdate::parse_http_date(text).expect("a date"))
     }
 
     /// `Location`.

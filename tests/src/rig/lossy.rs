@@ -47,6 +47,8 @@ pub struct Lossy {
 struct Objects {
     by_locator: BTreeMap<String, Object>,
     fail_next_sync: bool,
+    writers: BTreeMap<String, usize>,
+    most_writers: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -93,6 +95,16 @@ impl Lossy {
     /// The next sync fails, and its pages are lost.
     pub fn fail_next_sync(&self) {
         self.lock().fail_next_sync = true;
+    }
+
+    /// All bytes, durable or not; `None` if there is no such object.
+    pub fn bytes(&self, at: &Locator) -> Option<Vec<u8>> {
+        self.lock().by_locator.get(at.as_str()).map(|object| object.bytes.clone())
+    }
+
+    /// The most writers that an object ever had at once.
+    pub fn most_writers(&self) -> usize {
+        self.lock().most_writers
     }
 
     /// Where there are bytes.
@@ -155,6 +167,12 @@ impl ChunkStore for Lossy {
             let text = format!("opened at {offset}, {length} bytes are stored");
             return Err(StoreError::new(StoreErrorKind::Conflict, text));
         }
+        let mut objects = self.lock();
+        let Objects { writers, most_writers, .. } = &mut *objects;
+        let writers = writers.entry(at.as_str().to_owned()).or_default();
+        *writers += 1;
+        *most_writers = (*most_writers).max(*writers);
+        drop(objects);
         Ok(Box::new(Writer { store: self.clone(), at: at.clone() }))
     }
 
@@ -239,6 +257,14 @@ impl ChunkStore for Lossy {
 struct Writer {
     store: Lossy,
     at: Locator,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(writers) = self.store.lock().writers.get_mut(self.at.as_str()) {
+            *writers -= 1;
+        }
+    }
 }
 
 #[async_trait]

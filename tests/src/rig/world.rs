@@ -1,7 +1,7 @@
 //! What survives a restart: stores, clock, application.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{
         Arc, Mutex,
@@ -12,8 +12,8 @@ use std::{
 
 use http::StatusCode;
 use tus_core::{
-    Ended, HookError, Kind, MemoryStore, Phase, Policy, Rejection, Reply, Timestamp, Tus, Upload,
-    UploadId,
+    Ended, Finished, HookError, Kind, MemoryStore, Phase, Policy, Rejection, Reply, RequestContext,
+    Timestamp, Tus, Upload, UploadId,
     store::{ChunkStore, MetaStore},
 };
 
@@ -25,11 +25,14 @@ pub struct Clock(Arc<AtomicU64>);
 
 impl Default for Clock {
     fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(1_700_000_000_000)))
+        Self(Arc::new(AtomicU64::new(Self::BEGINNING.as_millis())))
     }
 }
 
 impl Clock {
+    /// What it shows at first.
+    pub const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
     /// What it shows.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst))
@@ -74,6 +77,8 @@ pub struct Application {
     pub fails: AtomicU64,
     /// Whether `on_finish` says no.
     pub rejects: bool,
+    /// The uploads for which it has had its bad day, see [`Ask::mood`](super::Ask::mood).
+    pub bad_days: Mutex<BTreeSet<UploadId>>,
     /// What it saw that must never be; a panic in a hook would be caught.
     pub complaints: Mutex<Vec<String>>,
     /// How many ids it gave away.
@@ -93,16 +98,34 @@ impl Application {
         log.lock().expect("a log").push(told);
         let deaf = self.deaf.load(Ordering::SeqCst);
         self.deaf.store(deaf.saturating_sub(1), Ordering::SeqCst);
-        match deaf {
-            0 => Ok(()),
-            _ => Err(HookError::Failed(Box::new(io::Error::other("a bad day")))),
+        match deaf > 0 || self.has_a_bad_day("deaf once", &ended.upload) {
+            true => Err(bad_day()),
+            false => Ok(()),
         }
+    }
+
+    /// Whether an upload was made to have a bad day of this kind, and has not had it yet.
+    fn has_a_bad_day(&self, kind: &str, upload: &Upload) -> bool {
+        let due = upload.metadata.get_text("mood").is_some_and(|mood| mood == kind);
+        due && self.bad_days.lock().expect("a log").insert(upload.id.clone())
     }
 
     /// The events of an upload.
     pub fn events(&self, id: &UploadId) -> Vec<String> {
         let finished = self.finished.lock().expect("a log");
         finished.iter().filter(|told| told.id == *id).map(|told| told.event.clone()).collect()
+    }
+}
+
+fn bad_day() -> HookError {
+    HookError::Failed(Box::new(io::Error::other("a bad day")))
+}
+
+/// Lets a request do what it wants, unless it asks to be refused.
+fn unless_asked(request: &RequestContext, header: &str) -> Result<(), HookError> {
+    match request.headers().contains_key(header) {
+        true => Err(Rejection::forbidden("no\n").into()),
+        false => Ok(()),
     }
 }
 
@@ -138,21 +161,24 @@ impl World {
         let builder = Tus::builder().meta(meta).chunks(chunks).policy(self.policy.clone());
         builder
             .clock(move || clock.now())
+            .authorize(|request, _| async move { unless_asked(&request, "x-denied") })
             .before_create(move |_, mut new| {
-                let n = names.created.fetch_add(1, Ordering::SeqCst) + 1;
-                new.id = format!("u{n}").parse().ok();
-                async move { Ok(new) }
+                let unwanted = new.metadata.get_text("mood").is_some_and(|mood| mood == "unwanted");
+                if !unwanted {
+                    let n = names.created.fetch_add(1, Ordering::SeqCst) + 1;
+                    new.id = format!("u{n}").parse().ok();
+                }
+                async move {
+                    match unwanted {
+                        true => Err(Rejection::forbidden("no\n").into()),
+                        false => Ok(new),
+                    }
+                }
             })
+            .before_terminate(|request, _| async move { unless_asked(&request, "x-stays") })
             .on_finish(move |finished| {
                 let world = finish.clone();
-                async move {
-                    let told = Told {
-                        id: finished.id().clone(),
-                        event: finished.event_id.clone(),
-                        length: finished.length,
-                    };
-                    world.is_told(told).await
-                }
+                async move { world.is_told(&finished).await }
             })
             .on_expired(move |ended| {
                 let heard = expired.hears(&expired.expired, &ended);
@@ -167,8 +193,10 @@ impl World {
     }
 
     /// The application's `on_finish`.
-    async fn is_told(&self, told: Told) -> Result<Reply, HookError> {
+    async fn is_told(&self, finished: &Finished) -> Result<Reply, HookError> {
         let application = &self.application;
+        let (id, event) = (finished.id().clone(), finished.event_id.clone());
+        let told = Told { id, event, length: finished.length };
         if let Some(wrong) = self.is_early(&told).await {
             let text = format!("on_finish of {}: {wrong}", told.id);
             application.complaints.lock().expect("a log").push(text);
@@ -177,9 +205,13 @@ impl World {
         let failing = application.fails.load(Ordering::SeqCst);
         if failing > 0 {
             application.fails.store(failing - 1, Ordering::SeqCst);
-            return Err(HookError::Failed(Box::new(io::Error::other("a bad day"))));
+            return Err(bad_day());
         }
-        match application.rejects {
+        if application.has_a_bad_day("fails once", &finished.upload) {
+            return Err(bad_day());
+        }
+        let refuses = finished.metadata().get_text("mood").is_some_and(|mood| mood == "refuses");
+        match application.rejects || refuses {
             true => Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "no\n").into()),
             false => Ok(Reply::new()),
         }

@@ -44,10 +44,20 @@ pub(crate) fn part(length: u64) -> Ask {
     Ask::post().length(length).with("upload-concat", "partial")
 }
 
-/// A body that a test sends bit by bit.
-pub(crate) fn later() -> (mpsc::UnboundedSender<Bytes>, Frames) {
+/// The client's end of a body.
+pub(crate) struct Sender(mpsc::UnboundedSender<Piece>);
+
+impl Sender {
+    /// Sends a frame; an error if nobody reads it any more.
+    pub(crate) fn send(&self, frame: Bytes) -> Result<(), mpsc::error::SendError<Piece>> {
+        self.0.send(Piece::Data(frame))
+    }
+}
+
+/// A body that a test sends bit by bit; it ends when the sender is dropped.
+pub(crate) fn later() -> (Sender, Frames) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (sender, Frames::chunked([Piece::Later(receiver)]))
+    (Sender(sender), Frames::chunked([Piece::Later(receiver)]))
 }
 
 /// What is in the store once somebody has stored so much of an upload.

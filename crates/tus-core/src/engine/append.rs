@@ -70,8 +70,11 @@ async fn check_offset(
     upload: &Upload,
     hopeless: Option<Refusal>,
 ) -> Result<(), Refusal> {
-    let too_long = matches!(hopeless, Some(Refusal::BodyTooLong | Refusal::TooLarge { .. }));
-    if let Some(refusal) = hopeless.clone().filter(|_| !too_long) {
+    let of_size = matches!(
+        hopeless,
+        Some(Refusal::BodyTooLong | Refusal::TooLarge { .. } | Refusal::LengthTooShort)
+    );
+    if let Some(refusal) = hopeless.clone().filter(|_| !of_size) {
         return Err(refusal);
     }
     let expected = match upload.phase {
@@ -89,7 +92,7 @@ async fn check_offset(
     };
     // Bytes behind a fence may yet be cut.
     let below = append.at < expected && upload.fence.is_none();
-    if below || (too_long && append.at != expected) {
+    if below || (of_size && append.at != expected) {
         return Err(Refusal::OffsetMismatch { expected });
     }
     hopeless.map_or(Ok(()), Err)

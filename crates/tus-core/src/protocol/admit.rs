@@ -51,6 +51,9 @@ pub(crate) fn check_head(append: &Append, upload: &Upload, policy: &Policy) -> R
         return Err(Refusal::FinalIsReadOnly);
     }
     let length = declared(append, upload)?;
+    if append.length.is_some_and(|length| length < append.at) {
+        return Err(Refusal::LengthTooShort);
+    }
     let limits = Limits::of(policy, upload.max_size);
     limits.check(append.length)?;
     let end = append.at.saturating_add(append.content.length.unwrap_or(0));

@@ -1,0 +1,128 @@
+//! Sequences of operations, drawn so that requests meet.
+
+use proptest::{collection::vec, option, prelude::*};
+use tus_tests::model::{Bytes, Mood, Operation, Proof, Request, Then};
+
+fn proof() -> impl Strategy<Value = Proof> {
+    prop_oneof![
+        8 => Just(Proof::None),
+        1 => Just(Proof::Right),
+        1 => Just(Proof::Wrong),
+        1 => Just(Proof::TrailerRight),
+        1 => Just(Proof::TrailerWrong),
+        1 => Just(Proof::TrailerMissing),
+        1 => Just(Proof::SurpriseRight),
+        1 => Just(Proof::SurpriseWrong),
+    ]
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    let frame = prop_oneof![6 => 0..14_u8, 1 => Just(36), 1 => Just(37)];
+    (vec(frame, 0..4), any::<bool>(), proof()).prop_map(|(frames, announced, proof)| Bytes {
+        frames,
+        announced,
+        proof,
+    })
+}
+
+fn length() -> impl Strategy<Value = u8> {
+    prop_oneof![10 => 0..30_u8, 1 => Just(36), 1 => Just(37)]
+}
+
+/// The latest one as often as all others, so that requests meet.
+fn upload() -> impl Strategy<Value = u8> {
+    prop_oneof![1 => Just(0_u8), 1 => 0..4_u8]
+}
+
+fn mood() -> impl Strategy<Value = Mood> {
+    prop_oneof![
+        10 => Just(Mood::Fine),
+        1 => Just(Mood::Unwanted),
+        2 => Just(Mood::FailsOnce),
+        2 => Just(Mood::Refuses),
+        1 => Just(Mood::DeafOnce),
+    ]
+}
+
+fn create() -> impl Strategy<Value = Request> {
+    let length = option::weighted(0.8, length());
+    (prop::bool::weighted(0.6), length, mood(), option::weighted(0.4, bytes()))
+        .prop_map(|(partial, length, mood, body)| Request::Create { partial, length, mood, body })
+}
+
+fn append() -> impl Strategy<Value = Request> {
+    let beside = prop_oneof![6 => Just(0_i8), 1 => -3..4_i8];
+    let length = option::weighted(0.15, length());
+    (upload(), any::<bool>(), beside, length, bytes()).prop_map(
+        |(upload, behind, beside, length, body)| Request::Append {
+            upload,
+            behind,
+            beside,
+            length,
+            body,
+        },
+    )
+}
+
+/// A request for one upload.
+fn for_one() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        4 => create(),
+        5 => append(),
+        3 => upload().prop_map(|upload| Request::Complete { upload }),
+        3 => upload().prop_map(|upload| Request::Head { upload }),
+        1 => (upload(), prop::bool::weighted(0.2))
+            .prop_map(|(upload, stays)| Request::Delete { upload, stays }),
+    ]
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        16 => for_one(),
+        3 => (vec(upload(), 1..4), mood())
+            .prop_map(|(parts, mood)| Request::Concat { parts, mood }),
+    ]
+}
+
+fn then() -> impl Strategy<Value = Then> {
+    prop_oneof![3 => Just(Then::Frame), 2 => Just(Then::Rest), 1 => Just(Then::Breaks)]
+}
+
+fn meanwhile() -> impl Strategy<Value = Vec<Then>> {
+    prop_oneof![3 => Just(Vec::new()), 1 => vec(then(), 1..4)]
+}
+
+/// Some uploads, and what happens to them.
+pub(crate) fn sequence() -> impl Strategy<Value = Vec<Operation>> {
+    let ask = |request| Operation::Ask { request, denied: false, meanwhile: Vec::new() };
+    (vec(create().prop_map(ask), 1..3), vec(operation(), 1..30)).prop_map(|(mut made, then)| {
+        made.extend(then);
+        made
+    })
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let client = 0..2_u8;
+    let begun = prop_oneof![2 => append(), 1 => create()];
+    let off = prop_oneof![3 => -5..=5_i16, 1 => 60..6000_i16, 1 => -6000..-60_i16];
+    prop_oneof![
+        14 => (request(), prop::bool::weighted(0.05), meanwhile())
+            .prop_map(|(request, denied, meanwhile)| Operation::Ask { request, denied, meanwhile }),
+        8 => (client.clone(), begun, 0..3_u8, meanwhile()).prop_map(
+            |(client, request, pause, meanwhile)| {
+                Operation::Begin { client, request, pause, meanwhile }
+            }
+        ),
+        4 => (client.clone(), then()).prop_map(|(client, then)| Operation::GoOn { client, then }),
+        1 => client.prop_map(|client| Operation::Cancel { client }),
+        1 => Just(Operation::Idle),
+        2 => (1..70_u8).prop_map(Operation::Wait),
+        1 => Just(Operation::Sweep),
+        1 => off.prop_map(Operation::Round),
+        1 => Just(Operation::Restart),
+        // A final whose creation was cut off may wait without its parts knowing, until the sweeper
+        // sees them complete; the matrix of faults has that.
+        2 => (1..12_u8, any::<bool>(), for_one())
+            .prop_map(|(at, after, request)| Operation::Crash { at, after, request }),
+    ]
+}

@@ -1,0 +1,78 @@
+//! What the sequences came across: a model that nothing happens to proves nothing.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Mutex};
+
+use tus_tests::{
+    model::{Operation, Who},
+    rig::Answer,
+};
+
+/// How often something happened, in all sequences.
+#[derive(Debug)]
+pub(crate) struct Tally(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Tally {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    pub(crate) fn add(&self, what: &'static str) {
+        *self.0.lock().unwrap().entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn note(&self, operation: &Operation, answers: &[(Who, Answer)]) {
+        self.add("operations");
+        let asks = matches!(operation, Operation::Ask { .. });
+        for (who, answer) in answers {
+            let stopped = *who != Who::Asking && asks;
+            match answer.status {
+                423 => self.add("preempted"),
+                201 if stopped => self.add("preempted with a URL"),
+                204 if stopped => self.add("ended while somebody waited"),
+                408 => self.add("too long a pause"),
+                409 => self.add("wrong offset"),
+                410 => self.add("gone"),
+                422 => self.add("refused at the end"),
+                460 => self.add("wrong digest"),
+                503 => self.add("failed hook"),
+                _ => {}
+            }
+        }
+        match operation {
+            Operation::Round(off) if off.abs() > 10 => self.add("jumps of the clock"),
+            Operation::Round(_) => self.add("rounds of the sweeper"),
+            Operation::Restart => self.add("restarts"),
+            Operation::Cancel { .. } => self.add("cancelled"),
+            _ => {}
+        }
+    }
+
+    /// In words; every one of these must have happened.
+    pub(crate) fn report(&self) -> String {
+        let seen = self.0.lock().unwrap();
+        let expected = [
+            "operations",
+            "cancelled",
+            "crashed in mid-request",
+            "preempted with a URL",
+            "ended while somebody waited",
+            "failed hook",
+            "gone",
+            "jumps of the clock",
+            "preempted",
+            "refused at the end",
+            "restarts",
+            "rounds of the sweeper",
+            "too long a pause",
+            "wrong digest",
+            "wrong offset",
+        ];
+        let mut text = String::new();
+        for what in expected {
+            let count = seen.get(what).copied().unwrap_or(0);
+            assert!(count > 0, "never seen: {what}");
+            let _infallible = write!(text, ", {count} {what}");
+        }
+        text
+    }
+}
