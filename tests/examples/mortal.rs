@@ -9,6 +9,7 @@
 //! ```text
 //! --port=0 --upload-dir=DIR --destination-dir=DIR --durability=power|process --events=FILE
 //! [--ahead=SECONDS]     its clock runs ahead of the machine's by so much
+//! [--deaf=yes]          nobody hears what was terminated or has expired
 //! ```
 
 use std::{
@@ -35,7 +36,7 @@ const PERIOD: Duration = Duration::from_secs(3600);
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: HashMap<_, _> = std::env::args()
-        .filter_map(|text| Some(text.strip_prefix("--")?.split_once('=')?).map(own))
+        .filter_map(|text| Some(own(text.strip_prefix("--")?.split_once('=')?)))
         .collect();
     let given = |name: &str| arguments.get(name).ok_or(format!("--{name} is missing"));
     let durability = match given("durability")?.as_str() {
@@ -54,14 +55,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .open()
         .await?;
     let events = OpenOptions::new().create(true).append(true).open(given("events")?)?;
-    let tus = service(store, Diary { file: Mutex::new(events), fuse: fuse.clone() }, ahead)?;
+    let tus = service(
+        store,
+        Diary { file: Mutex::new(events), fuse: fuse.clone() },
+        ahead,
+        arguments.contains_key("deaf"),
+    )?;
 
     let disarmed = fuse.clone();
     let swept = tus.clone();
     let app = Router::new()
         .route("/arm/{manner}/{nth}", post(async move |Path(when)| fuse.arm(when)))
         .route("/disarm", post(async move || disarmed.disarm()))
-        .route("/sweep", post(async move || format!("{:?}\n", swept.sweep().await)))
+        .route("/sweep", post(async move || [("x-left", swept.sweep().await.left.to_string())]))
         .merge(tus_axum::routes("/files", tus));
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("http://{}/files", listener.local_addr()?);
@@ -74,14 +80,19 @@ fn own((name, value): (&str, &str)) -> (String, String) {
 }
 
 /// Uploads that expire unless their metadata says `keep`, and hooks that write down what they hear.
-fn service(store: FsStore, diary: Diary, ahead: Duration) -> Result<Tus, Box<dyn Error>> {
+fn service(
+    store: FsStore,
+    diary: Diary,
+    ahead: Duration,
+    deaf: bool,
+) -> Result<Tus, Box<dyn Error>> {
     let mut policy = Policy::default();
     policy.expiry = Some(Expiry::sliding(PERIOD));
     policy.sweep_every = PERIOD;
     policy.download = true;
     let diary = Arc::new(diary);
     let (finished, terminated, expired) = (diary.clone(), diary.clone(), diary);
-    let tus = Tus::builder()
+    let mut tus = Tus::builder()
         .store(store)
         .policy(policy)
         .clock(move || Timestamp::now().after(ahead))
@@ -101,17 +112,19 @@ fn service(store: FsStore, diary: Diary, ahead: Duration) -> Result<Tus, Box<dyn
                 reply.headers.insert("x-event", told.event_id.parse()?);
                 Ok(reply)
             }
-        })
-        .on_terminated(move |told| {
-            let written = terminated.write("terminated", told.id(), &told.event_id);
-            async move { Ok(written?) }
-        })
-        .on_expired(move |told| {
-            let written = expired.write("expired", told.id(), &told.event_id);
-            async move { Ok(written?) }
-        })
-        .build()?;
-    Ok(tus)
+        });
+    if !deaf {
+        tus = tus
+            .on_terminated(move |told| {
+                let written = terminated.write("terminated", told.id(), &told.event_id);
+                async move { Ok(written?) }
+            })
+            .on_expired(move |told| {
+                let written = expired.write("expired", told.id(), &told.event_id);
+                async move { Ok(written?) }
+            });
+    }
+    Ok(tus.build()?)
 }
 
 /// What the application was told, in a file that outlives the process.

@@ -22,11 +22,13 @@ mod phases;
 mod site;
 #[path = "kill/steps.rs"]
 mod steps;
+#[path = "kill/sweep.rs"]
+mod sweep;
 #[path = "kill/timed.rs"]
 mod timed;
 
-use phases::{PHASES, SWEEP, WITH_HOOKS};
-use site::Which;
+use phases::{PHASES, PLACING, SWEEPS, WITH_HOOKS};
+use site::{LEVELS, Site, Which};
 use timed::timed;
 use tus_tests::{
     process::Random,
@@ -56,7 +58,19 @@ fn what_a_kill_interrupts_is_finished_or_undone() {
 fn a_kill_at_any_operation_on_the_disk_is_survived() {
     let mut random = Random(seed());
     let kills = scale("TUS_STEP_KILLS", 20, u64::MAX);
-    for phase in PHASES.iter().chain([&WITH_HOOKS, &SWEEP]) {
-        steps::each(phase, kills, &mut random);
+    let site = Site::new(Which::Mortal, LEVELS[0]);
+    for phase in PHASES.iter().chain([&WITH_HOOKS, &SWEEPS]) {
+        steps::each(phase, &site, kills, &mut random);
     }
+    match site.on_two_file_systems() {
+        Some(site) => steps::each(&PLACING, &site, kills, &mut random),
+        None => eprintln!(
+            "NOT RUN: kills while a finish copies; /dev/shm is missing, or the same file system \
+             as the temporary directory (set TMPDIR to one on a disk)"
+        ),
+    }
+}
+#[test]
+fn a_kill_amid_a_sweep_takes_nothing_that_is_alive() {
+    sweep::sweeping(phase_kills(), Random(seed()));
 }

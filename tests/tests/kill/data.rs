@@ -203,8 +203,8 @@ impl Flow {
         let p99 = self.ready[starts * 99 / 100];
         println!(
             "kill -9 while bytes flow: {kills} kills, {} between the first byte and the answer \
-             (answers lost: {}; rounds that moved on: {}), {} uploads whole ({} MiB); 0 bytes \
-             lost, 0 corrupt, 0 stuck; {starts} starts with {OTHERS} uploads on the disk, ready \
+             (answers lost: {}; rounds that moved on: {}), {} uploads whole ({} MiB); \
+             nothing lost, corrupt or stuck; {starts} starts with {OTHERS} uploads on the disk, ready \
              after {median} ms (median), {} ms (p99), {most} ms (at most)",
             self.in_flight,
             self.lost,

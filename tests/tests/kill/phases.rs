@@ -2,7 +2,7 @@
 
 use tus_tests::process::{exchange, patch};
 
-use crate::case::{Case, Fate, Role, Tally, Upload, post};
+use crate::case::{BRINGS, Case, DEAF, Fate, Role, SWEEP, Tally, Upload, post};
 
 /// A kind of request, in several variants.
 pub(crate) struct Phase {
@@ -29,8 +29,12 @@ pub(crate) const PHASES: [Phase; 6] = [
 pub(crate) const WITH_HOOKS: Phase =
     Phase { name: "finish and hook", variants: &[finish, create_with_all, concat_whole] };
 
+/// What differs where a finish is a copy.
+pub(crate) const PLACING: Phase =
+    Phase { name: "finish on two file systems", variants: &[finish_at_once, end_whole] };
+
 /// What only a server whose clock can be set ahead can be asked for.
-pub(crate) const SWEEP: Phase = Phase { name: "sweep", variants: &[sweep] };
+pub(crate) const SWEEPS: Phase = Phase { name: "sweep", variants: &[sweep_told, sweep_untold] };
 
 const SMALL: u64 = 100 << 10;
 
@@ -55,8 +59,7 @@ fn create_with_all(case: Case<'_>) -> Tally {
 fn create_with(mut case: Case<'_>, all: bool) -> Tally {
     let body = case.body(SMALL);
     let brought = if all { body.len() } else { case.random.below(body.len() as u64) as usize };
-    let head = post(Some(body.len()), Role::Single);
-    let head = format!("{head}\r\nContent-Type: application/offset+octet-stream");
+    let head = post(Some(body.len()), Role::Single) + BRINGS;
     creation(&mut case, &head, brought, Upload::new("", body, Role::Single));
     case.close()
 }
@@ -294,8 +297,22 @@ fn finishing(mut case: Case<'_>, at: usize) -> Tally {
     case.close()
 }
 
+/// A sweep that tells the application what has expired.
+fn sweep_told(case: Case<'_>) -> Tally {
+    sweep(case, &[])
+}
+
+/// A sweep that has nobody to tell.
+fn sweep_untold(case: Case<'_>) -> Tally {
+    sweep(case, &[DEAF])
+}
+
 /// A sweep that finds something of everything: what has expired, what lives on, what is whole.
-fn sweep(mut case: Case<'_>) -> Tally {
+fn sweep(mut case: Case<'_>, more: &[&str]) -> Tally {
+    let after = |hours: u64| {
+        let ahead = format!("--ahead={}", hours * 3600);
+        more.iter().map(|word| (*word).to_owned()).chain([ahead]).collect()
+    };
     let bodies = [(); 5].map(|()| case.body(SMALL));
     let [open, empty, deferred, part, whole] = bodies;
     let length = part.len();
@@ -318,9 +335,9 @@ fn sweep(mut case: Case<'_>) -> Tally {
     let some = case.somewhere(kept).min(case.uploads[kept].body.len() - 1);
     case.append(kept, some);
 
-    case.more = vec!["--ahead=7200".to_owned()];
+    case.more = after(2);
     case.restart();
-    let heard = case.strike(|addr| exchange(addr, "POST /sweep HTTP/1.1", b""));
+    case.strike(|addr| exchange(addr, SWEEP, b""));
     let expired = [open, empty, deferred, part];
     for at in expired {
         case.uploads[at].fate = Fate::Expired;
@@ -328,13 +345,11 @@ fn sweep(mut case: Case<'_>) -> Tally {
     }
     case.inspect(whole).expect("what is whole");
     case.inspect(kept).expect("what is alive");
-    if heard.is_none() {
-        case.sweep();
-    }
+    case.sweep();
     case.finish(kept);
     case.settle();
 
-    case.more = vec!["--ahead=14400".to_owned()];
+    case.more = after(4);
     case.restart();
     case.sweep();
     for at in expired {

@@ -1,6 +1,6 @@
 //! The directories of a server, and the server that holds them as long as it lives.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use tempfile::TempDir;
 use tus_tests::process::{Process, own_program, program};
@@ -20,6 +20,8 @@ pub(crate) enum Which {
 /// What outlives a server.
 pub(crate) struct Site {
     home: TempDir,
+    /// Where the destination is, if not beside the uploads.
+    elsewhere: Option<TempDir>,
     program: PathBuf,
     pub(crate) which: Which,
     pub(crate) level: &'static str,
@@ -32,13 +34,21 @@ impl Site {
             Which::TusServer => program("tus-server"),
             Which::Mortal => own_program("mortal"),
         };
-        Self { home, program, which, level }
+        Self { home, elsewhere: None, program, which, level }
     }
 
     /// Another one, empty, of the same kind.
     pub(crate) fn anew(&self, level: &'static str) -> Self {
         let home = tempfile::tempdir().expect("a directory");
-        Self { home, program: self.program.clone(), which: self.which, level }
+        let elsewhere = self.elsewhere.as_ref().and_then(|_| elsewhere(&home));
+        Self { home, elsewhere, program: self.program.clone(), which: self.which, level }
+    }
+
+    /// Has its destination on another file system, where a finish is a copy; `None` if this
+    /// machine has none.
+    pub(crate) fn on_two_file_systems(mut self) -> Option<Self> {
+        self.elsewhere = Some(elsewhere(&self.home)?);
+        Some(self)
     }
 
     /// Starts the server on what is there; one that cannot start fails the test.
@@ -61,7 +71,7 @@ impl Site {
     }
 
     pub(crate) fn files(&self) -> PathBuf {
-        self.home.path().join("files")
+        self.elsewhere.as_ref().unwrap_or(&self.home).path().join("files")
     }
 
     /// What the application was told: what became of which upload, and the id of the event.
@@ -106,4 +116,11 @@ impl Site {
         files.sort();
         files
     }
+}
+
+/// A directory in memory, if that is another file system than the one of this directory.
+fn elsewhere(home: &TempDir) -> Option<TempDir> {
+    let there = tempfile::tempdir_in("/dev/shm").ok()?;
+    let device = |dir: &TempDir| fs::metadata(dir.path()).expect("a directory").dev();
+    (device(&there) != device(home)).then_some(there)
 }

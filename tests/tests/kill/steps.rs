@@ -6,7 +6,7 @@ use crate::{
     case::{Case, Tally},
     killer::{At, Killer},
     phases::Phase,
-    site::{LEVELS, Site, Which},
+    site::{LEVELS, Site},
 };
 
 /// A request, a level, and the operation to die at.
@@ -21,13 +21,12 @@ struct Step {
 /// Kills the server at each operation that each variant of a phase needs, at both levels: before
 /// it, within it where it is a write, and after the last one; or at so many of them, drawn at
 /// random.
-pub(crate) fn each(phase: &Phase, kills: u64, random: &mut Random) {
-    let site = Site::new(Which::Mortal, LEVELS[0]);
+pub(crate) fn each(phase: &Phase, site: &Site, kills: u64, random: &mut Random) {
     let (mut steps, mut tally) = (Vec::new(), Tally::default());
     for run in phase.variants {
         for level in LEVELS {
             let none = Step { run: *run, level, manner: "before", nth: u64::MAX };
-            let (_, outlived) = try_one(&site, none, random);
+            let (_, outlived) = try_one(site, none, random);
             let (all, divisible) = outlived.expect("more operations than it can count");
             let step = |manner, nth| Step { manner, nth, ..none };
             steps.extend((1..=all).map(|nth| step("before", nth)));
@@ -41,21 +40,22 @@ pub(crate) fn each(phase: &Phase, kills: u64, random: &mut Random) {
     }
     let mut late = 0;
     for step in &steps {
-        let (one, outlived) = try_one(&site, *step, random);
+        let (one, outlived) = try_one(site, *step, random);
         tally.add(&one);
         late += u64::from(outlived.is_some());
     }
     println!(
-        "kill at the n-th operation of {}: {} of {all} steps, {} answers lost, {late} kills too \
-         late; {} uploads whole, {} unheard ones taken up; 0 lost, corrupt, stuck, half or left \
-         over; {} empty orphans of creations, {} drafts beside live records, {} events repeated",
+        "kill at the n-th operation in {}: {} of {all} steps, {} answers lost, {late} kills too \
+         late; {} uploads brought to their end, {} of them unheard of; nothing lost, corrupt, \
+         stuck, half or left over ({} drafts beside live records, bytes of {} expired uploads \
+         until they are forgotten); events told again: {}",
         phase.name,
         steps.len(),
         tally.lost,
         tally.whole,
         tally.strays,
-        tally.orphans,
         tally.drafts,
+        tally.lingering,
         tally.repeats,
     );
     assert!(late <= steps.len() as u64 / 5, "{late} kills came too late");
@@ -65,7 +65,7 @@ pub(crate) fn each(phase: &Phase, kills: u64, random: &mut Random) {
 fn try_one(site: &Site, step: Step, random: &mut Random) -> (Tally, Option<(u64, u64)>) {
     let Step { run, level, manner, nth } = step;
     let mut killer = Killer::Disk(At { nth, manner, outlived: None });
-    let tally = run(Case::new(site.anew(level), &mut killer, Random(random.draw())));
+    let tally = run(Case::new(site.anew(level), &mut killer, Random(random.draw()), &[]));
     match killer {
         Killer::Disk(at) => (tally, at.outlived),
         Killer::Clock(_) => unreachable!("it was made above"),

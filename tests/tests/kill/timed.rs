@@ -20,22 +20,15 @@ pub(crate) fn timed(phase: &Phase, which: Which, kills: u64, random: &mut Random
     for kill in 0..kills + turns.len() as u64 {
         let turn = kill as usize % turns.len();
         let (run, level) = turns[turn];
-        let case = Case::new(site.anew(level), &mut killers[turn], Random(random.draw()));
+        let case = Case::new(site.anew(level), &mut killers[turn], Random(random.draw()), &[]);
         tally.add(&run(case));
         late += u64::from(kill < turns.len() as u64);
     }
     println!(
         "kill -9 in {}: {} kills, {late} of them right after the answer, {} before it; {} uploads \
-         whole, {} unheard ones taken up; 0 lost, corrupt, stuck, half or left over; {} empty \
-         orphans of creations, {} drafts beside live records, {} announcements repeated",
-        phase.name,
-        tally.kills,
-        tally.lost,
-        tally.whole,
-        tally.strays,
-        tally.orphans,
-        tally.drafts,
-        tally.repeats,
+         brought to their end, {} of them unheard of; nothing lost, corrupt, stuck, half or left \
+         over ({} drafts beside live records); events told again: {}",
+        phase.name, tally.kills, tally.lost, tally.whole, tally.strays, tally.drafts, tally.repeats,
     );
     let fair = (tally.kills - late) / 3;
     assert!(tally.lost >= fair, "only {} kills came before the answer", tally.lost);
