@@ -106,7 +106,16 @@ pub(crate) fn tus(settings: &Settings, store: FsStore) -> Result<Tus, BuildError
     policy.download = !settings.disable_download;
     policy.termination = !settings.disable_termination;
     policy.concatenation = !settings.disable_concatenation;
+    policy.max_transfers = settings.max_transfers;
+    policy.max_transfers_per_address = settings.max_transfers_per_address;
+    policy.max_metadata = settings.max_metadata;
+    policy.max_metadata_pairs = settings.max_metadata_pairs;
+    policy.max_metadata_key = settings.max_metadata_key;
+    policy.max_metadata_value = settings.max_metadata_value;
+    policy.max_parts = settings.max_parts;
     policy.idle_timeout = settings.network_timeout;
+    policy.min_rate = settings.min_body_rate.unwrap_or(0);
+    policy.min_rate_over = settings.network_timeout;
     policy.cors = Cors::default();
     policy.cors.origins = settings.cors_allow_origin.clone();
     policy.cors.credentials = settings.cors_allow_credentials;

@@ -130,6 +130,21 @@ settings! {
         expire_after: Option<Duration> = "24h", One("DURATION"), values::lifetime;
         /// Count the expiry from the last write (sliding) or from the creation (fixed).
         expire_mode: ExpireMode = "sliding", One("MODE"), ExpireMode::read;
+        /// Most uploads that receive bytes at once; one more is answered 503 with Retry-After.
+        max_transfers: usize = "10000", One("NUMBER"), values::count;
+        /// Most of them from one address, or one /64 of IPv6; 0 is no bound. One more is answered
+        /// 429 with Retry-After. A peer of --behind-proxy counts for the client that it names.
+        max_transfers_per_address: Option<usize> = "0", One("NUMBER"), values::count_limit;
+        /// Most bytes of Upload-Metadata; more are answered 413.
+        max_metadata: usize = "4KiB", One("SIZE"), values::field_size;
+        /// Most pairs of Upload-Metadata; more are answered 413.
+        max_metadata_pairs: usize = "32", One("NUMBER"), values::count;
+        /// Most bytes of a key of Upload-Metadata; more are answered 413.
+        max_metadata_key: usize = "128", One("SIZE"), values::field_size;
+        /// Most bytes of a value of Upload-Metadata, decoded; more are answered 413.
+        max_metadata_value: usize = "2KiB", One("SIZE"), values::field_size;
+        /// Most parts of a concatenation; more are answered 400.
+        max_parts: usize = "1000", One("NUMBER"), values::count;
         /// Refuse to serve the bytes of uploads.
         disable_download: bool = "false", Switch, values::switch;
         /// Refuse to delete uploads.
@@ -175,10 +190,12 @@ settings! {
     "Timeouts and logs" {
         /// How long a stop waits for requests before it cuts them.
         shutdown_timeout: Duration = "30s", One("DURATION"), values::duration;
-        /// How long to wait for the next bytes of a request or for a peer to take a response.
+        /// How long to wait for the next bytes of a request (then 408, with what arrived kept) or
+        /// for a client to take bytes of a response (then the connection is closed).
         network_timeout: Duration = "30s", One("DURATION"), values::positive_duration;
-        /// Least bytes a second at which a response must be taken, averaged over the network
-        /// timeout; 0 is no bound. A slower connection is closed.
+        /// Least bytes a second that a client sends or takes, averaged over the network timeout;
+        /// 0 is no bound. A slower body ends as one that pauses does: answered 408, with what
+        /// arrived kept. A slower download is cut.
         min_body_rate: Option<u64> = "1KiB", One("SIZE"), values::size_limit;
         /// How log lines are written: text or json.
         log_format: LogFormat = "text", One("FORMAT"), LogFormat::read;

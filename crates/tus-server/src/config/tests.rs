@@ -54,6 +54,13 @@ fn another_value(key: &str) -> &'static str {
         "upload_dir" | "destination_dir" => "/srv/tus",
         "wait_for_dir" | "expire_after" | "shutdown_timeout" | "network_timeout"
         | "head_timeout" | "keep_alive_timeout" | "max_connection_age" => "7s",
+        "max_transfers"
+        | "max_transfers_per_address"
+        | "max_metadata"
+        | "max_metadata_pairs"
+        | "max_metadata_key"
+        | "max_metadata_value"
+        | "max_parts" => "99",
         "max_connections"
         | "max_connections_per_address"
         | "max_head_fields"
@@ -109,6 +116,10 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!((settings.max_head_size, settings.max_head_fields), (64 << 10, 100));
     assert_eq!((settings.http2_max_streams, settings.http2_max_resets), (128, 200));
     assert_eq!(settings.min_body_rate, Some(1024));
+    assert_eq!((settings.max_transfers, settings.max_transfers_per_address), (10_000, None));
+    assert_eq!((settings.max_metadata, settings.max_metadata_pairs), (4096, 32));
+    assert_eq!((settings.max_metadata_key, settings.max_metadata_value), (128, 2048));
+    assert_eq!(settings.max_parts, 1000);
     assert_eq!(settings.cors_allow_origin, Origins::Any);
     assert!(settings.show_page && !settings.disable_download);
     assert!(settings.describe().iter().all(|row| row.source == "default"));

@@ -52,6 +52,12 @@ pub(crate) fn head_size(text: &str) -> Parsed<usize> {
     size.ok_or_else(|| "is out of bounds; write a size from 8KiB to 1MiB".to_owned())
 }
 
+/// The size of a header field or of a part of one.
+pub(crate) fn field_size(text: &str) -> Parsed<usize> {
+    let size = usize::try_from(size(text)?).ok().filter(|size| (1..=1 << 20).contains(size));
+    size.ok_or_else(|| "is out of bounds; write a size from 1 byte to 1MiB".to_owned())
+}
+
 /// A number of things.
 pub(crate) fn count<T: TryFrom<u32>>(text: &str) -> Parsed<T> {
     let wrong = || format!("is not a number of them; write one from 1 to {MOST}");

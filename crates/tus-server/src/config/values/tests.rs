@@ -52,6 +52,16 @@ fn counts_and_head_sizes_have_bounds() {
 }
 
 #[test]
+fn field_sizes_have_bounds() {
+    assert_eq!(field_size("1"), Ok(1));
+    assert_eq!(field_size("1MiB"), Ok(1 << 20));
+    for text in ["0", "1048577"] {
+        let refused = field_size(text).unwrap_err();
+        assert_eq!(refused, "is out of bounds; write a size from 1 byte to 1MiB", "{text}");
+    }
+}
+
+#[test]
 fn durations_have_a_unit() {
     for (text, milliseconds) in
         [("500ms", 500), ("30s", 30_000), ("24h", 86_400_000), ("7d", 604_800_000), ("0", 0)]
