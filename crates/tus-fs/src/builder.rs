@@ -12,6 +12,7 @@ use crate::{
     disk::{self, Dir, Open, Tap},
     gate::Gates,
     layout, lock,
+    meta::Doubtful,
     naming::random_token,
     note::Step,
     slots::boot_number,
@@ -164,7 +165,9 @@ impl FsStoreBuilder {
         let boot = self.boot().map_err(&unusable_dir)?;
         let (bytes, records) = (Arc::new(Gates::default()), Arc::new(Gates::default()));
         let durability = self.durability;
-        let inner = Inner { dir, destination, durability, boot, bytes, records, _lock: lock };
+        let doubtful = Doubtful::default();
+        let inner =
+            Inner { dir, destination, durability, boot, bytes, records, doubtful, _lock: lock };
         Ok(FsStore(Arc::new(inner)))
     }
 

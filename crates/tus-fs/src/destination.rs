@@ -88,9 +88,14 @@ impl Inner {
         let mut folder = to.dir.enter(".").during("open", "the destination")?;
         for name in folders {
             if make {
-                folder.make(name, mode).during("create", name)?;
+                let made = folder.make(name, mode).during("create", name)?;
                 // Also when it was there: whoever made it may not have come as far as this.
-                self.sync_folder(&folder, name)?;
+                self.sync_folder(&folder, name).inspect_err(|_| {
+                    // See `placed`: what could not be synced must be made anew.
+                    if made && let Err(error) = folder.remove_dir(name) {
+                        tracing::warn!(%error, "the folder {name} may be lost with the power");
+                    }
+                })?;
             }
             folder = match folder.enter(name) {
                 Ok(folder) => folder,

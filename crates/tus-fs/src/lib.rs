@@ -51,7 +51,8 @@
 //! neither served nor deleted through its URL.
 //!
 //! A creation that was cut off by a crash can leave an empty `<id>.bin` that has no record. It
-//! counts for nothing and may be deleted.
+//! counts for nothing and may be deleted. So may files of an upload whose record is gone, which are
+//! back if the system failed to sync their removal and then lost its power.
 //!
 //! # Which file systems
 //!
@@ -96,6 +97,7 @@ use crate::{
     destination::Destination,
     disk::{Dir, File},
     gate::Gates,
+    meta::Doubtful,
 };
 
 /// Uploads in a directory: their records, their bytes, and where they go when they are whole.
@@ -124,6 +126,7 @@ pub(crate) struct Inner {
     boot: u64,
     bytes: Arc<Gates>,
     records: Arc<Gates>,
+    doubtful: Doubtful,
     _lock: File,
 }
 

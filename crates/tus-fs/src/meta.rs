@@ -6,14 +6,19 @@
 //! | update | write aside, sync, rename over, sync directory | the old record, or the new one |
 //! | remove | unlink, sync directory | the record, or none |
 //!
-//! What was written aside is written over by the next attempt.
+//! What was written aside is written over by the next attempt. A record whose name could not be
+//! synced is taken away again (create), or given its name anew before it is read (update).
 //!
 //! The file's time of modification says when the record is due, so that [`MetaStore::due`] opens
 //! only those that are, and keeps no index in memory. It is a hint: a restored backup that lost
 //! it makes records be read that need not be, and what a record says decides.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -74,6 +79,39 @@ fn due_mark(upload: &Upload) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(at)
 }
 
+/// Records whose newest version is seen but may be on no disk, because a sync failed after it was
+/// given its name: the system may call the next sync a success and yet have lost the name. Each is
+/// replaced anew before anybody is told what it says.
+#[derive(Debug, Default)]
+pub(crate) struct Doubtful {
+    ids: Mutex<HashSet<UploadId>>,
+    count: AtomicUsize,
+}
+
+impl Doubtful {
+    fn has(&self, id: &UploadId) -> bool {
+        self.count.load(Ordering::Acquire) > 0 && self.lock().contains(id)
+    }
+
+    fn add(&self, id: &UploadId) {
+        let mut ids = self.lock();
+        ids.insert(id.clone());
+        self.count.store(ids.len(), Ordering::Release);
+    }
+
+    fn remove(&self, id: &UploadId) {
+        if self.has(id) {
+            let mut ids = self.lock();
+            ids.remove(id);
+            self.count.store(ids.len(), Ordering::Release);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<UploadId>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Inner {
     fn read_record(&self, id: &UploadId) -> Result<(Upload, Revision), StoreError> {
         let name = layout::record(id);
@@ -122,7 +160,13 @@ impl Inner {
         let first = Revision(1);
         let temp = self.write_record(upload, first)?;
         self.dir.rename_new(&temp, &self.dir, &name).during("create", &name)?;
-        self.settle_names()?;
+        self.settle_names().inspect_err(|_| {
+            // Nobody will be told of it, and its bytes are about to be removed.
+            let gone = self.dir.unlink(&name).during("remove", &name);
+            if let Err(error) = gone.and_then(|_| self.settle_names()) {
+                tracing::warn!(upload = %upload.id, %error, "{name} may be left");
+            }
+        })?;
         Ok(first)
     }
 
@@ -133,11 +177,31 @@ impl Inner {
             return Err(StoreError::new(StoreErrorKind::Conflict, text));
         }
         let next = Revision(current.0.wrapping_add(1));
-        let name = layout::record(&upload.id);
-        let temp = self.write_record(upload, next)?;
-        self.dir.rename(&temp, &self.dir, &name).during("replace", &name)?;
-        self.settle_names()?;
+        self.replace_record(upload, next)?;
         Ok(next)
+    }
+
+    fn replace_record(&self, upload: &Upload, revision: Revision) -> Result<(), StoreError> {
+        let name = layout::record(&upload.id);
+        let temp = self.write_record(upload, revision)?;
+        self.dir.rename(&temp, &self.dir, &name).during("replace", &name)?;
+        match self.settle_names() {
+            Ok(()) => self.doubtful.remove(&upload.id),
+            Err(error) => {
+                self.doubtful.add(&upload.id);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces a record by itself, so that its name is durable if the next sync says so.
+    fn renew_record(&self, id: &UploadId) -> Result<(Upload, Revision), StoreError> {
+        let (upload, revision) = self.read_record(id)?;
+        if self.doubtful.has(id) {
+            self.replace_record(&upload, revision)?;
+        }
+        Ok((upload, revision))
     }
 
     fn remove_record(&self, id: &UploadId) -> Result<(), StoreError> {
@@ -145,7 +209,9 @@ impl Inner {
             self.dir.unlink(&name).during("remove", &name)?;
         }
         // Also when nothing was there: an attempt before this one may not have come so far.
-        self.settle_names()
+        self.settle_names()?;
+        self.doubtful.remove(id);
+        Ok(())
     }
 
     /// Makes what was created, renamed and removed in the upload directory durable.
@@ -228,6 +294,10 @@ impl MetaStore for FsStore {
     }
 
     async fn load(&self, id: &UploadId) -> Result<(Upload, Revision), StoreError> {
+        if self.0.doubtful.has(id) {
+            let target = id.clone();
+            return self.on_record(id, move |inner| inner.renew_record(&target)).await;
+        }
         self.0.read_record(id)
     }
 

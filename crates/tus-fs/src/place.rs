@@ -58,7 +58,9 @@ impl Inner {
         let object = match (self.whole(id, length), &note) {
             (Err(error), Some(Note { step: Step::Move, path })) if error.is_not_found() => {
                 return match self.open_moved(id)? {
-                    Some(object) if object.stored.length == length => self.placed(to, path),
+                    Some(object) if object.stored.length == length => {
+                        self.placed(to, id, Step::Move, path)
+                    }
                     _ => Err(error),
                 };
             }
@@ -66,7 +68,7 @@ impl Inner {
         };
         if let Some(note) = &note {
             if self.is_done(id, &object, note)? {
-                return self.placed(to, &note.path);
+                return self.placed(to, id, note.step, &note.path);
             }
             self.forget_note(id)?;
         }
@@ -141,14 +143,32 @@ impl Inner {
     }
 
     /// The locator of a file that has its name, which becomes durable.
-    fn placed(&self, to: &Destination, path: &str) -> Result<Locator, StoreError> {
+    ///
+    /// A name whose sync failed may be lost although it is seen, and although the next sync says
+    /// otherwise: it is taken back, so that a repeat gives it anew.
+    fn placed(
+        &self,
+        to: &Destination,
+        id: &UploadId,
+        step: Step,
+        path: &str,
+    ) -> Result<Locator, StoreError> {
         let (folders, name) = layout::split(path);
         let Some(folder) = self.folder(to, &folders, true)? else {
             return Err(StoreError::new(StoreErrorKind::Other, "a new folder has vanished"));
         };
         let file = folder.open(name, Open::Read).during("open", name)?;
         let found = regular(&file).during("look at", name)?;
-        self.sync_folder(&folder, name)?;
+        self.sync_folder(&folder, name).inspect_err(|_| {
+            let back = match step {
+                Step::Link => folder.unlink(name).map(drop),
+                Step::Move => folder.rename(name, &self.dir, &layout::data(id)),
+                Step::Copying | Step::Copied => folder.rename(name, &folder, &layout::part(id)),
+            };
+            if let Err(error) = back {
+                tracing::error!(upload = %id, %error, "{path} could not be taken back");
+            }
+        })?;
         Ok(Place::Placed(Placed::new(path, &found)).locator())
     }
 
@@ -182,7 +202,7 @@ impl Placing<'_> {
         for _ in 0..LOOKS {
             if let Some(found) = self.folder.stat(name).during("look for", name)? {
                 if found.node == node(&self.object.file)? {
-                    return self.store.placed(self.to, &path).map(Some);
+                    return self.store.placed(self.to, self.id, Step::Link, &path).map(Some);
                 }
                 match if_taken {
                     IfTaken::Next => return Ok(None),
@@ -204,7 +224,9 @@ impl Placing<'_> {
             }
             self.note(self.step, &path)?;
             match (self.give_name(name, *if_taken == IfTaken::Replace), self.step) {
-                (Ok(()), _) => return self.store.placed(self.to, &path).map(Some),
+                (Ok(()), step) => {
+                    return self.store.placed(self.to, self.id, step, &path).map(Some);
+                }
                 // Somebody was faster: look what it is.
                 (Err(Errno::EXIST), _) => {}
                 (Err(Errno::XDEV), Step::Link | Step::Move) => self.step = Step::Copying,

@@ -86,14 +86,20 @@ impl Dir {
         Ok(Self::new(file, name, &self.tap, self.path.join(name)))
     }
 
-    /// Makes a folder in it, unless it is there.
-    pub(crate) fn make(&self, name: &str, mode: u32) -> io::Result<()> {
+    /// Makes a folder in it, and says so; `false` is one that was there.
+    pub(crate) fn make(&self, name: &str, mode: u32) -> io::Result<bool> {
         let act = || Act::MakeDir { at: self.tap.name(name), mode: mode & 0o777 };
         let mode = Mode::from_raw_mode((mode & 0o777) as _);
         match self.tap.see(act, || Ok(sys::mkdirat(&self.file, name, mode)?)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            made => made.map(|()| true),
         }
+    }
+
+    /// Removes a folder in it, which must be empty.
+    pub(crate) fn remove_dir(&self, name: &str) -> io::Result<()> {
+        let act = || Act::RemoveDir { at: self.tap.name(name) };
+        self.tap.see(act, || Ok(sys::unlinkat(&self.file, name, AtFlags::REMOVEDIR)?))
     }
 
     pub(crate) fn open(&self, name: &str, how: Open) -> io::Result<File> {

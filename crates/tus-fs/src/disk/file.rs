@@ -106,13 +106,13 @@ impl File {
     /// Makes the bytes and the length durable.
     pub(crate) fn sync_data(&self) -> io::Result<()> {
         let act = || Act::Sync { file: self.tap.held(), all: false };
-        self.tap.see(act, || self.file.sync_data())
+        self.tap.see_sync(act, &self.file, fs::File::sync_data)
     }
 
     /// Makes the bytes, the length, the mode and the times durable.
     pub(crate) fn sync_all(&self) -> io::Result<()> {
         let act = || Act::Sync { file: self.tap.held(), all: true };
-        self.tap.see(act, || self.file.sync_all())
+        self.tap.see_sync(act, &self.file, fs::File::sync_all)
     }
 
     pub(crate) fn set_modified(&self, to: SystemTime) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::{
     fs::{File, Metadata},
     io,
     os::unix::fs::MetadataExt,
+    time::SystemTime,
 };
 
 use super::watch::{Act, Held, Name, Node, Outcome};
@@ -43,6 +44,20 @@ impl Tap {
     ) -> io::Result<File> {
         let opened = |file: &File| Outcome::Opened(node_of(file.metadata()));
         self.see_some(act, |_| call().map(Into::into).map_err(Into::into), opened)
+    }
+
+    /// Makes a file durable.
+    pub(super) fn see_sync<'a>(
+        &self,
+        act: impl Fn() -> Act<'a>,
+        file: &File,
+        call: impl Fn(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let modified = |_: &()| {
+            let modified = file.metadata().and_then(|found| found.modified());
+            Outcome::Synced(modified.unwrap_or(SystemTime::UNIX_EPOCH))
+        };
+        self.see_some(act, |_| call(file), modified)
     }
 
     /// Writes or reads, at most as much as the call is told.

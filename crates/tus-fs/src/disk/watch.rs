@@ -41,6 +41,8 @@ pub enum Outcome {
     Opened(Node),
     /// So many bytes were written or read.
     Count(usize),
+    /// It is durable, last modified at this time.
+    Synced(SystemTime),
 }
 
 /// A file or directory, whatever its names.
@@ -99,6 +101,11 @@ pub enum Act<'a> {
         at: Name<'a>,
         /// Its mode.
         mode: u32,
+    },
+    /// Removes a directory.
+    RemoveDir {
+        /// Its name.
+        at: Name<'a>,
     },
     /// Writes bytes.
     Write {
@@ -228,6 +235,7 @@ impl Act<'_> {
             Act::Open { how: Open::Read | Open::Write, .. } => "open",
             Act::Open { .. } => "create",
             Act::MakeDir { .. } => "mkdir",
+            Act::RemoveDir { .. } => "rmdir",
             Act::Write { .. } => "write",
             Act::SetLen { .. } => "truncate",
             Act::Sync { .. } => "sync",
@@ -251,6 +259,7 @@ impl Act<'_> {
         match self {
             Act::Open { at, .. }
             | Act::MakeDir { at, .. }
+            | Act::RemoveDir { at }
             | Act::Unlink { at, .. }
             | Act::Enter { at }
             | Act::Look { at } => at.name,
