@@ -12,6 +12,7 @@
 #[doc = include_str!("../../README.md")]
 pub mod readme {}
 
+pub mod disk;
 pub mod gauge;
 pub mod model;
 pub mod process;

@@ -173,7 +173,7 @@ fn dribble(seconds: u64, each: usize) -> Frames {
         for _ in 0..seconds {
             tokio::time::sleep(Duration::from_secs(1)).await;
             // Once nobody reads any more, there is nobody to tell.
-            let _gone = sender.send(Bytes::from(vec![b'x'; each]));
+            let _gone = sender.send(Piece::Data(Bytes::from(vec![b'x'; each])));
         }
     });
     Frames::chunked([Piece::Later(receiver)])
@@ -219,7 +219,7 @@ async fn transfers_are_bounded_in_all_per_owner_and_per_address() {
             let body = Frames::chunked([Piece::Later(receiver)]);
             async move { from_home(Ask::patch(&url, 0).body(body), &tus).await }
         });
-        sender.send(Bytes::from_static(b"abcd")).unwrap();
+        sender.send(Piece::Data(Bytes::from_static(b"abcd"))).unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
 
         let patch = || Ask::patch(&other, 0).body(whole(8));

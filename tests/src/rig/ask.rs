@@ -126,6 +126,11 @@ impl Ask {
         Self::new(Method::HEAD, path)
     }
 
+    /// All of it.
+    pub fn get(path: &str) -> Self {
+        Self::new(Method::GET, path)
+    }
+
     /// More bytes.
     pub fn patch(path: &str, at: u64) -> Self {
         Self::new(Method::PATCH, path).with("upload-offset", at)

@@ -1,0 +1,160 @@
+//! A server from its start to its cut, and its clients.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tus_tests::{
+    disk::{Client, House, Knowledge, Scene, Setup, disks},
+    process::Random,
+};
+
+use crate::{
+    log::{Done, Entry, Recorder},
+    model::{Disk, Left, Manner},
+};
+
+/// A loss of power.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blow {
+    /// After so many entries of the log.
+    pub(crate) at: usize,
+    pub(crate) manner: Manner,
+    pub(crate) left: Left,
+    pub(crate) seed: u64,
+}
+
+/// What was done in one boot.
+#[derive(Debug)]
+pub(crate) struct Life {
+    setup: Setup,
+    boot: u64,
+    /// As it began.
+    disk: Disk,
+    knowledge: Knowledge,
+    log: Vec<Entry>,
+    /// How often something was synced.
+    pub(crate) syncs: usize,
+    /// And before the store was open.
+    pub(crate) opening: usize,
+}
+
+impl Life {
+    /// The first boot, in which clients do something, one sync of which may break.
+    pub(crate) fn first(scene: &Scene, breaks: Option<usize>) -> Result<Self, String> {
+        let home = tempfile::tempdir_in(disks()).unwrap();
+        let setup = Setup { is_untidy: breaks.is_some(), ..scene.setup.clone() };
+        Self::live(&home, &setup, 1, Knowledge::default(), breaks, &async |client: &Client| {
+            scene.play(client).await;
+        })
+    }
+
+    /// A boot that begins with a directory and what is known.
+    fn live(
+        home: &TempDir,
+        setup: &Setup,
+        boot: u64,
+        knowledge: Knowledge,
+        breaks: Option<usize>,
+        what: &impl AsyncFn(&Client),
+    ) -> Result<Self, String> {
+        let disk = Disk::of(home.path());
+        let recorder = Arc::new(Recorder::new(setup.no_links, breaks));
+        let heard = recorder.clone();
+        let sink = Arc::new(move |mark: &_| heard.hear(mark));
+        let house = Arc::new(House::new(home.path(), setup, knowledge.clone(), sink));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .max_blocking_threads(4)
+            .build()
+            .unwrap();
+        let opening = AtomicUsize::new(0);
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(async {
+                house.later(Duration::ZERO, &[]);
+                let store = house.open(recorder.clone(), &format!("boot {boot}")).await;
+                let store =
+                    store.unwrap_or_else(|error| panic!("the store does not open: {error}"));
+                opening.store(recorder.syncs(), Ordering::SeqCst);
+                let client = Client::new(house.serve(store.clone()), &house);
+                if boot > 1 {
+                    client.is_durable();
+                }
+                what(&client).await;
+                if boot > 1 {
+                    client.recover().await;
+                    client.has_kept_house(&store).await;
+                }
+                client.tus.drain(Duration::from_secs(30)).await;
+                assert!(house.complaints().is_empty(), "{:?}", house.complaints());
+            });
+        }));
+        drop(runtime);
+        let (log, syncs) = (recorder.log(), recorder.syncs());
+        ran.map_err(|panic| text(&*panic))?;
+        let opening = opening.into_inner();
+        let life = Self { setup: setup.clone(), boot, disk, knowledge, log, syncs, opening };
+        // What a failed sync lost is still seen until the power goes.
+        if breaks.is_none() {
+            life.is_all(home);
+        }
+        Ok(life)
+    }
+
+    /// Whether the log has all that was done: else the seam has a hole.
+    fn is_all(&self, home: &TempDir) {
+        let mut disk = self.disk.clone();
+        for (seq, entry) in self.log.iter().enumerate() {
+            if let Entry::Done(done) = entry {
+                disk.replay(seq, done);
+            }
+        }
+        let found = Disk::of(home.path()).seen();
+        assert!(disk.seen() == found, "the log does not tell what lies on the disk");
+    }
+
+    /// How many entries the log has.
+    pub(crate) fn moments(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Where a sync failed.
+    pub(crate) fn lost(&self) -> usize {
+        let is_lost = |entry: &Entry| matches!(entry, Entry::Done(Done::Lost { .. }));
+        self.log.iter().position(is_lost).unwrap_or(0)
+    }
+
+    /// What came last before a moment.
+    pub(crate) fn around(&self, at: usize) -> String {
+        let last = at.checked_sub(1).and_then(|at| self.log.get(at));
+        let text = format!("{last:?}");
+        text.chars().take(160).collect()
+    }
+
+    /// Cuts the power, boots again, and has the clients go on.
+    pub(crate) fn cut(&self, blow: &Blow) -> Result<Self, String> {
+        let (mut disk, mut knowledge) = (self.disk.clone(), self.knowledge.clone());
+        for (seq, entry) in self.log[..blow.at].iter().enumerate() {
+            match entry {
+                Entry::Done(done) => disk.replay(seq, done),
+                Entry::Heard(mark) => knowledge.hear(mark).unwrap(),
+            }
+        }
+        let home = tempfile::tempdir_in(disks()).unwrap();
+        disk.cut(blow.manner, blow.left, &mut Random(blow.seed | 1), home.path());
+        Self::live(&home, &self.setup, self.boot + 1, knowledge, None, &async |_: &Client| {})
+    }
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+}
