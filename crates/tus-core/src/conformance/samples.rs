@@ -114,10 +114,11 @@ fn phases() -> Vec<Phase> {
     ];
     for reason in [GoneReason::Expired, GoneReason::Terminated, GoneReason::PartLost] {
         let forget_at = Timestamp::from_millis(1_800_000_000_000);
-        let gone = Gone { reason, since, forget_at, event: None, stored: None };
+        let unfinished = false;
+        let gone = Gone { reason, since, forget_at, unfinished, event: None, stored: None };
         phases.push(Phase::Gone(gone.clone()));
         let event = Some("an event".to_owned());
-        phases.push(Phase::Gone(Gone { event, stored: Some(7), ..gone }));
+        phases.push(Phase::Gone(Gone { unfinished: true, event, stored: Some(7), ..gone }));
     }
     phases
 }

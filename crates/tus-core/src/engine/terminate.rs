@@ -155,8 +155,8 @@ pub(super) async fn conclude(session: &mut Session<'_>) -> Result<End, Refusal> 
         forget(session).await?;
         return Ok(End::Forgotten);
     }
-    if gone.event.is_some() {
-        let told = Gone { event: None, ..gone };
+    if gone.unfinished {
+        let told = Gone { unfinished: false, event: None, ..gone };
         session.update(|upload| upload.phase = Phase::Gone(told.clone())).await?;
     }
     Ok(End::Remembered)

@@ -156,7 +156,10 @@ pub struct Gone {
     pub since: Timestamp,
     /// When the record may be forgotten too.
     pub forget_at: Timestamp,
-    /// The stable id of the event that is still to be told; the record is kept until it is.
+    /// Whether bytes are still to be removed, or the application is still to be told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
+    /// The stable id of the event, until it was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
     /// Bytes that were stored, if that is known.
@@ -275,7 +278,7 @@ impl Upload {
             // At once, whatever the clock says.
             Phase::Complete { .. }
             | Phase::Refused { unwanted: true, .. }
-            | Phase::Gone(Gone { event: Some(_), .. }) => Some(Timestamp::EPOCH),
+            | Phase::Gone(Gone { unfinished: true, .. }) => Some(Timestamp::EPOCH),
             Phase::Announced { .. } | Phase::Refused { .. } | Phase::Gone(_)
                 if self.holds_parts =>
             {

@@ -35,7 +35,7 @@ pub(crate) fn expires_at(
     }
 }
 
-/// What the record of an upload that ended becomes.
+/// What the record of an upload becomes whose end has begun.
 ///
 /// It names an event if there is one to be told.
 pub(crate) fn gone(
@@ -50,5 +50,5 @@ pub(crate) fn gone(
             policy.expiry.map_or(std::time::Duration::from_secs(24 * 3600), |e| e.remember)
         }
     };
-    Gone { reason, since: now, forget_at: now.after(remember), event, stored }
+    Gone { reason, since: now, forget_at: now.after(remember), unfinished: true, event, stored }
 }
