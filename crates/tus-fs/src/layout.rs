@@ -13,6 +13,7 @@
 
 use std::{fs::Metadata, io, os::unix::fs::MetadataExt};
 
+use rustix::io::Errno;
 use tus_core::{
     Locator, UploadId,
     store::{StoreError, StoreErrorKind},
@@ -161,9 +162,13 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
     fn during(self, action: &'static str, name: &str) -> Result<T, StoreError> {
         self.map_err(|error| {
             let source = error.into();
-            let kind = match rustix::io::Errno::from_io_error(&source) {
+            let kind = match Errno::from_io_error(&source) {
                 // Opened with O_NOFOLLOW: somebody has put a link where a file of ours was.
-                Some(rustix::io::Errno::LOOP) => StoreErrorKind::Corrupt,
+                Some(Errno::LOOP) => StoreErrorKind::Corrupt,
+                // It passes when others let go of what they hold.
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::BUSY) => {
+                    StoreErrorKind::Unavailable
+                }
                 _ if source.kind() == io::ErrorKind::InvalidData => StoreErrorKind::Corrupt,
                 _ => StoreError::from(io::Error::from(source.kind())).kind(),
             };

@@ -17,7 +17,7 @@ use super::{Flight, House, Known, Mark, Plan, Role};
 use crate::rig::{Answer, Ask, Frames, Piece, crc32};
 
 /// So often a sane client tries again before something is broken.
-const PATIENCE: usize = 40;
+pub(super) const PATIENCE: usize = 40;
 
 /// How bytes are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +67,12 @@ impl Client {
 
     /// Asks about an upload, and notes what the answer tells.
     pub(super) async fn ask(&self, id: &str, ask: Ask) -> Answer {
-        let what = format!("{} {id}", ask.method());
+        let is_final = matches!(self.known(id).plan.role, Role::Final(_));
+        let what = format!("{} {id}{}", ask.method(), if is_final { " (a final)" } else { "" });
+        self.tell(&Mark::Asked(what.clone(), None));
+        let ask = if self.house.setup.in_place { ask.in_place() } else { ask };
         let answer = ask.send(&self.tus).await;
+        self.tell(&Mark::Asked(what.clone(), Some(answer.status)));
         if matches!(answer.status, 404 | 410) {
             let known = self.known(id);
             let may = !known.is_created || known.is_ending || known.is_late || self.is_used_up(id);
@@ -138,6 +142,14 @@ impl Client {
             if answer.status == 201 {
                 return id;
             }
+            if matches!(answer.status, 404 | 410)
+                && let Role::Final(parts) = &plan.role
+                && parts.iter().any(|part| self.is_used_up(part))
+            {
+                // One that was answered with a failure has come to its end all the same.
+                let before = id[1..].parse::<u64>().expect("a number") - 1;
+                return format!("u{before}");
+            }
             let may = matches!(answer.status, 423 | 500..);
             assert!(may, "a creation: {answer:?}");
             self.pause(&answer).await;
@@ -178,19 +190,26 @@ impl Client {
 
     /// HEAD until it is answered, and nobody is busy with it any more.
     pub async fn head(&self, id: &str) -> Answer {
-        let mut last = None;
-        for _ in 0..PATIENCE {
+        let answer = self.try_head(id).await;
+        answer.unwrap_or_else(|last| panic!("HEAD {id} is never answered: {last:?}"))
+    }
+
+    /// The same, or the last failure.
+    pub(super) async fn try_head(&self, id: &str) -> Result<Answer, Answer> {
+        let mut attempts = 1..=PATIENCE;
+        loop {
             let answer = self.ask(id, Ask::head(&Self::url(id))).await;
             if answer.status < 500 && answer.status != 423 {
                 if answer.status == 422 {
                     self.tell(&Mark::Refused(id.to_owned()));
                 }
-                return answer;
+                return Ok(answer);
+            }
+            if attempts.next().is_none() {
+                return Err(answer);
             }
             self.pause(&answer).await;
-            last = Some(answer);
         }
-        panic!("HEAD {id} is never answered: {last:?}");
     }
 
     /// Brings an upload to its end, wherever it is; `false` if it is gone.
@@ -260,7 +279,7 @@ impl Client {
     /// Downloads an upload.
     pub async fn get(&self, id: &str) -> Answer {
         for _ in 0..PATIENCE {
-            let answer = Ask::get(&Self::url(id)).send(&self.tus).await;
+            let Ok(answer) = Ask::get(&Self::url(id)).try_send(&self.tus).await else { continue };
             if answer.status < 500 && answer.status != 423 {
                 return answer;
             }

@@ -54,6 +54,10 @@ pub struct Setup {
     pub rejects: bool,
     /// The error of the system for every link, as on a disk that has none or between two.
     pub no_links: Option<i32>,
+    /// Whether requests are handled on threads that may block.
+    pub in_place: bool,
+    /// Whether calls to the system fail at times.
+    pub fails_at_times: bool,
     /// Whether names that were removed may be back, because a sync failed before the power went.
     pub is_untidy: bool,
 }
@@ -69,6 +73,8 @@ impl Default for Setup {
             fails: 0,
             rejects: false,
             no_links: None,
+            in_place: false,
+            fails_at_times: false,
             is_untidy: false,
         }
     }

@@ -85,6 +85,8 @@ pub enum Mark {
     Ended(String),
     /// 404 or 410.
     Missing(String),
+    /// A request is sent, or answered with this status.
+    Asked(String, Option<u16>),
     /// The application is told, with the checksum of the bytes that it finds.
     Event(String, Event, String, Option<u32>),
 }
@@ -178,6 +180,7 @@ impl Knowledge {
                 };
                 self.uploads.insert(id.clone(), known);
             }
+            Mark::Asked(..) => {}
             Mark::Created(id) => self.known(id).is_created = true,
             Mark::Sending(id, flight) => self.known(id).flights.push(*flight),
             Mark::Told(id, offset) => {

@@ -10,4 +10,4 @@ mod scenes;
 pub use client::{Client, How};
 pub use house::{House, Placing, Setup, Sink, disks};
 pub use knowledge::{Event, Flight, Knowledge, Known, Mark, Plan, Role};
-pub use scenes::{Scene, at_random, scenes};
+pub use scenes::{Scene, at_random, large, scenes};

@@ -6,7 +6,7 @@ use tus_core::UploadId;
 use tus_core::store::MetaStore;
 use tus_fs::{Durability, FsStore};
 
-use super::{Client, Event, Placing, Role};
+use super::{Client, Event, Placing, Role, client::PATIENCE};
 
 impl Client {
     /// Holds the server to all that it has told, and brings every upload to its end.
@@ -23,6 +23,10 @@ impl Client {
 
     async fn go_on(&self, id: &str) {
         let known = self.known(id);
+        if known.is_late && self.house.setup.fails_at_times {
+            // A sweep that was interrupted is gone on with by the next one.
+            self.settle().await;
+        }
         if known.is_ended || known.is_missing || known.is_late {
             let head = self.head(id).await;
             assert!(matches!(head.status, 404 | 410), "{id} is back: {head:?}, {known:?}");
@@ -32,8 +36,16 @@ impl Client {
             self.head(id).await;
             return self.end(id).await;
         }
-        if !known.is_created && matches!(self.head(id).await.status, 404 | 410) {
-            return;
+        let is_final = matches!(known.plan.role, Role::Final(_));
+        if !known.is_created {
+            match self.try_head(id).await {
+                Ok(head) if matches!(head.status, 404 | 410) => return,
+                // What could neither be made nor unmade has a URL that nobody knows.
+                Err(_) if self.house.setup.fails_at_times => return,
+                Ok(_) if self.house.setup.fails_at_times && is_final => return,
+                Ok(_) => {}
+                Err(last) => panic!("HEAD {id} is never answered: {last:?}"),
+            }
         }
         let found = self.finish(id).await;
         let may = found || self.is_used_up(id) || !known.is_created;
@@ -101,7 +113,9 @@ impl Client {
             for (body, wanted) in wanted {
                 let count = placed.iter().filter(|(_, bytes)| bytes == body).count();
                 let why = "copies of a finished upload in the destination";
-                assert_eq!(count, *wanted, "{why}");
+                // One whose creation was answered with a failure may have come to its end as well.
+                let may = self.house.setup.fails_at_times && count > 0;
+                assert!(count == *wanted || may, "{why}: {count} for {wanted}");
             }
             let all = self.house.setup.placing != Placing::Replaces;
             for (name, bytes) in placed {
@@ -120,7 +134,13 @@ impl Client {
         for (name, bytes) in self.house.uploaded() {
             let (id, kind) = name.split_once('.').expect("a name of ours");
             let id: UploadId = id.parse().expect("an id");
-            let upload = match MetaStore::load(store, &id).await {
+            let mut loaded = MetaStore::load(store, &id).await;
+            for _ in 0..PATIENCE {
+                if loaded.as_ref().is_err_and(|error| !error.is_not_found()) {
+                    loaded = MetaStore::load(store, &id).await;
+                }
+            }
+            let upload = match loaded {
                 Ok((upload, _)) => upload,
                 Err(error) if error.is_not_found() => {
                     // Of a creation that came to nothing, or an end that was cut off at its last

@@ -178,6 +178,11 @@ pub fn scenes() -> Vec<Scene> {
             c.finish(&id).await;
         }));
     }
+    let setup = Setup { in_place: true, ..Setup::default() };
+    scenes.push(Scene::new("threads that may block", setup, |c| async move {
+        let id = c.create(plan(27, 2100), Some((1200, How::Frames(500)))).await;
+        c.finish(&id).await;
+    }));
     let setup = Setup { fails: 1, ..Setup::default() };
     scenes.push(Scene::new("an application that fails once", setup, |c| async move {
         let id = c.create(plan(25, 1200), None).await;
@@ -189,6 +194,16 @@ pub fn scenes() -> Vec<Scene> {
         c.finish(&id).await;
     }));
     scenes
+}
+
+/// Pieces so large that they are written in other ways.
+pub fn large() -> Scene {
+    Scene::new("a large piece", Setup::default(), |c| async move {
+        let id = c.create(plan(28, 1_000_000), Some((300_000, How::Whole))).await;
+        c.reach(&id, 700_000, How::Whole).await;
+        c.reach(&id, 900_000, How::Frames(70_000)).await;
+        c.finish(&id).await;
+    })
 }
 
 /// A long sequence at random, of several uploads at once.

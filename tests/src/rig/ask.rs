@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
-use tus_core::{Arrival, Tus};
+use tus_core::{Arrival, Tus, store::Blocking};
 
 /// Where the uploads of these tests live.
 const MOUNT: &str = "/files";
@@ -107,13 +107,15 @@ pub struct Ask {
     path: String,
     headers: HeaderMap,
     body: Frames,
+    blocking: Blocking,
 }
 
 impl Ask {
     fn new(method: Method, path: &str) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert("tus-resumable", HeaderValue::from_static("1.0.0"));
-        Self { method, path: path.to_owned(), headers, body: Frames::none() }
+        let (path, body) = (path.to_owned(), Frames::none());
+        Self { method, path, headers, body, blocking: Blocking::Offload }
     }
 
     /// A creation.
@@ -173,6 +175,12 @@ impl Ask {
         ask
     }
 
+    /// Has it handled on a thread that may block.
+    #[must_use]
+    pub fn in_place(self) -> Self {
+        Self { blocking: Blocking::InPlace, ..self }
+    }
+
     /// Whom it is for.
     pub fn path(&self) -> &str {
         &self.path
@@ -190,14 +198,28 @@ impl Ask {
 
     /// Sends it in a way of one's own.
     pub async fn send_as(self, tus: &Tus, arrival: Arrival) -> Answer {
+        self.try_send_as(tus, arrival).await.expect("the body of an answer")
+    }
+
+    /// Sends it, and waits for the whole answer, whose body may break.
+    ///
+    /// # Errors
+    ///
+    /// What the body ended with.
+    pub async fn try_send(self, tus: &Tus) -> Result<Answer, String> {
+        self.try_send_as(tus, Arrival::at(MOUNT)).await
+    }
+
+    async fn try_send_as(self, tus: &Tus, arrival: Arrival) -> Result<Answer, String> {
         let mut request = Request::new(self.body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.path.parse().expect("a path");
         *request.headers_mut() = self.headers;
-        let response = tus.handle(request, arrival.with_trailers()).await;
+        let arrival = arrival.with_trailers().with_blocking(self.blocking);
+        let response = tus.handle(request, arrival).await;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the body of an answer").to_bytes();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 }
 

@@ -50,7 +50,8 @@ impl Life {
     /// The first boot, in which clients do something, one sync of which may break.
     pub(crate) fn first(scene: &Scene, breaks: Option<usize>) -> Result<Self, String> {
         let home = tempfile::tempdir_in(disks()).unwrap();
-        let setup = Setup { is_untidy: breaks.is_some(), ..scene.setup.clone() };
+        let broken = breaks.is_some();
+        let setup = Setup { fails_at_times: broken, is_untidy: broken, ..scene.setup.clone() };
         Self::live(&home, &setup, 1, Knowledge::default(), breaks, &async |client: &Client| {
             scene.play(client).await;
         })
