@@ -50,8 +50,13 @@ impl Inner {
             }
             (Durability::Power, Some(_), slot) => (slot.unwrap_or_default().offset, true),
         };
-        if slots.is_some() && newest.is_none() && on_disk > 0 {
-            tracing::warn!(upload = %id, on_disk, "no sync point can be read: no byte counts");
+        if let Some(slots) = &slots
+            && length < on_disk
+            && slots.is_damaged()
+        {
+            // The other one names what was synced before it. If it was the newer that was damaged,
+            // and not torn when the power went, bytes that were told are cut now.
+            tracing::warn!(upload = %id, on_disk, length, "a sync point cannot be read");
         }
         Ok(Object { file, slots, newest, on_disk, stored: Stored { length, synced, modified } })
     }

@@ -81,16 +81,23 @@ impl Slots {
 
     /// The newest valid slot.
     pub(crate) fn newest(&self) -> io::Result<Option<Slot>> {
-        let read = |position| {
-            let mut bytes = [0; SLOT];
-            match self.0.read_exact_at(&mut bytes, position) {
-                Ok(()) => Ok(Slot::decode(bytes)),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-                Err(error) => Err(error),
-            }
-        };
-        let both = [read(0)?, read(DISTANCE)?];
-        Ok(both.into_iter().flatten().max_by_key(|slot| slot.seq))
+        let (even, odd) = (self.read(0)?, self.read(DISTANCE)?);
+        Ok([even, odd].into_iter().flatten().max_by_key(|slot| slot.seq))
+    }
+
+    fn read(&self, position: u64) -> io::Result<Option<Slot>> {
+        let mut bytes = [0; SLOT];
+        match self.0.read_exact_at(&mut bytes, position) {
+            Ok(()) => Ok(Slot::decode(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether one of them cannot be read: torn when the power went, or damaged since.
+    pub(crate) fn is_damaged(&self) -> bool {
+        let sound = |position| self.read(position).is_ok_and(|slot| slot.is_some());
+        !sound(0) || !sound(DISTANCE)
     }
 
     /// Makes `offset` durable as the newest slot, after `newest`.
