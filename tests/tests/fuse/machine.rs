@@ -42,6 +42,7 @@ pub(crate) struct Machine {
     boots: u64,
     program: PathBuf,
     durability: &'static str,
+    patience: Duration,
     home: PathBuf,
 }
 
@@ -52,6 +53,8 @@ pub(crate) struct Site {
     pub(crate) uploads: PathBuf,
     pub(crate) files: PathBuf,
     pub(crate) log: PathBuf,
+    /// After this long something is stuck, not slow.
+    pub(crate) patience: Duration,
     off: Arc<AtomicBool>,
 }
 
@@ -75,6 +78,8 @@ impl Machine {
             boots: 0,
             program: program("tus-server"),
             durability,
+            // Without syncs something is, often enough.
+            patience: Duration::from_secs(if durability == "process" { 3 } else { 30 }),
             home: home.to_owned(),
         };
         fs::create_dir(machine.root()).expect("a directory");
@@ -125,6 +130,7 @@ impl Machine {
             uploads: self.root().join("uploads"),
             files: self.root().join("files"),
             log: self.log(),
+            patience: self.patience,
             off: self.off.clone(),
         }
     }

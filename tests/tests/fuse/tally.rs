@@ -9,8 +9,10 @@ pub(crate) enum Fault {
     Lost,
     /// An upload does not come to its end, or the server does not answer.
     Stuck,
-    /// An upload answers 5xx: what is stored of it contradicts itself.
+    /// An upload can only be refused: what is stored of it contradicts itself.
     Damaged,
+    /// Bytes count that their digest has not proven.
+    Unproven,
     /// Bytes are not those that were sent.
     Corrupt,
     /// Bytes are zeros where others were sent.
@@ -53,14 +55,14 @@ pub(crate) struct Tally {
     pub(crate) faults: BTreeMap<Fault, u64>,
     pub(crate) lost_bytes: u64,
     /// The faults in words.
-    pub(crate) words: Vec<String>,
+    pub(crate) words: Vec<(Fault, String)>,
 }
 
 impl Tally {
     pub(crate) fn fault(&mut self, fault: Fault, words: String, bytes: u64) {
         *self.faults.entry(fault).or_default() += 1;
         self.lost_bytes += bytes;
-        self.words.push(format!("{fault:?}: {words}"));
+        self.words.push((fault, words));
     }
 
     pub(crate) fn count(&self, fault: Fault) -> u64 {
@@ -97,18 +99,14 @@ impl fmt::Display for Tally {
         for (n, (what, count)) in self.unanswered.iter().enumerate() {
             write!(f, "{}{count} {what}", if n > 0 { ", " } else { "" })?;
         }
-        write!(
-            f,
-            "); compared {} times ({} MiB): told and lost {} bytes in {} uploads, stuck {}, damaged {}, \
-             corrupt {}, zeros {}",
-            self.compared,
-            self.compared_bytes >> 20,
-            self.lost_bytes,
-            self.count(Fault::Lost),
-            self.count(Fault::Stuck),
-            self.count(Fault::Damaged),
-            self.count(Fault::Corrupt),
-            self.count(Fault::Zeros),
-        )
+        let (times, bytes) = (self.compared, self.compared_bytes >> 20);
+        let (lost, uploads) = (self.lost_bytes, self.count(Fault::Lost));
+        write!(f, "); compared {times} times ({bytes} MiB): ")?;
+        write!(f, "told and lost {lost} bytes of {uploads} uploads")?;
+        let others = [Fault::Stuck, Fault::Damaged, Fault::Unproven, Fault::Corrupt, Fault::Zeros];
+        others.iter().try_for_each(|fault| {
+            let name = format!("{fault:?}").to_lowercase();
+            write!(f, ", {name} {}", self.count(*fault))
+        })
     }
 }

@@ -18,9 +18,6 @@ use super::{
     tally::{Fault, Stop, Tally},
 };
 
-/// After this long something is stuck, not slow.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// How often it is looked at meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -66,6 +63,23 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
+    /// One of which nothing has been sent.
+    pub(crate) fn new(path: String, role: Role, body: Arc<Vec<u8>>) -> Self {
+        Self {
+            path,
+            name: String::new(),
+            role,
+            body,
+            declared: Some(true),
+            told: 0,
+            sent: 0,
+            piece: usize::MAX,
+            checked: false,
+            unproven: None,
+            leaving: false,
+        }
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.body.len() as u64
     }
@@ -98,7 +112,7 @@ impl Upload {
         tally: &mut Tally,
     ) -> Result<bool, Stop> {
         let head = format!("HEAD {} HTTP/1.1", self.path);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + site.patience;
         let (answer, offset) = loop {
             let answer = ask(site, "HEAD", &head, b"", tally)?;
             match (answer.status, answer.header("upload-offset")) {
@@ -123,11 +137,11 @@ impl Upload {
             }
         };
         if let Some((start, end)) = self.unproven.take()
-            && offset != start
+            && offset > start
             && offset != end
         {
             let text = format!("told {offset}, but {start}..{end} were to be proven");
-            return Err(Stop::corrupt(text));
+            return Err(Stop::Fault(Fault::Unproven, text, 0));
         }
         let length = answer.header("upload-length").map(str::to_owned);
         if length.is_some() && length != Some(self.length().to_string()) {
@@ -239,7 +253,7 @@ pub(crate) fn ask(
     body: &[u8],
     tally: &mut Tally,
 ) -> Result<Answer, Stop> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + site.patience;
     loop {
         let answered = exchange(site.addr, head, body);
         match answered {
@@ -253,8 +267,7 @@ pub(crate) fn ask(
             }
             Ok(answer) => {
                 let text = format!("{what} answers {}", answer.status);
-                let fault = if answer.status == 423 { Fault::Stuck } else { Fault::Damaged };
-                return Err(Stop::Fault(fault, text, 0));
+                return Err(Stop::Fault(Fault::Damaged, text, 0));
             }
             Err(error) => return Err(Stop::stuck(format!("{what} is not answered: {error}"))),
         }
@@ -265,7 +278,7 @@ pub(crate) fn ask(
 fn download(site: &Site, path: &str, tally: &mut Tally) -> Result<Vec<u8>, Stop> {
     let receive = || -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(site.addr)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(site.patience))?;
         stream.write_all(head_with(&format!("GET {path} HTTP/1.1"), 0).as_bytes())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;

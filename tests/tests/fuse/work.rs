@@ -150,17 +150,12 @@ impl Client {
         };
         let pieces = [usize::MAX, 512 << 10, 128 << 10, 64 << 10];
         let mut upload = Upload {
-            path: path.to_owned(),
             name,
-            role,
-            body,
             declared: Some(!deferred),
-            told: 0,
             sent: brought as u64,
             piece: pieces[self.random.below(4) as usize],
-            checked: self.random.below(5) == 0,
-            unproven: None,
-            leaving: false,
+            checked: self.random.below(3) == 0,
+            ..Upload::new(path.to_owned(), role, body)
         };
         self.tally.created += 1;
         if brought > 0 {
@@ -200,18 +195,11 @@ impl Client {
         self.tally.created += 1;
         self.tally.completed += 1;
         self.uploads.push(Upload {
-            path: path.to_owned(),
             name,
-            role: Role::Final(group),
             sent: body.len() as u64,
-            body,
             // Its parts may not have told theirs.
             declared: None,
-            told: 0,
-            piece: 0,
-            checked: false,
-            unproven: None,
-            leaving: false,
+            ..Upload::new(path.to_owned(), Role::Final(group), body)
         });
         Ok(())
     }
@@ -220,7 +208,12 @@ impl Client {
     fn append(&mut self, site: &Site, n: usize) -> Result<(), Stop> {
         let upload = &mut self.uploads[n];
         let start = upload.told as usize;
-        let end = start.saturating_add(upload.piece).min(upload.body.len());
+        let mut end = start.saturating_add(upload.piece).min(upload.body.len());
+        if upload.sent > upload.told {
+            // A little first, so that what may lie beyond it would be seen.
+            end = end.min(start + 1 + self.random.below(4096) as usize);
+            upload.sent = upload.told;
+        }
         let mut head = patch(&upload.path, upload.told);
         let declares = upload.declared != Some(true)
             && (end == upload.body.len() || self.random.below(4) == 0);
