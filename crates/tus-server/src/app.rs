@@ -12,13 +12,12 @@ use std::{
 
 use axum::{
     Router,
-    extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Request, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use tower_service::Service;
-use tus_core::{BuildError, Cors, Expiry, PeerAddr, Policy, TrustedProxy, Tus};
+use tus_core::{BuildError, Cors, Expiry, PeerAddr, Policy, RequestId, TrustedProxy, Tus};
 use tus_fs::{FsStore, OpenError};
 
 use crate::{
@@ -184,12 +183,12 @@ impl Service<Request<hyper::body::Incoming>> for Incoming {
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request>::poll_ready(&mut self.0, cx)
+        Service::<Request<axum::body::Body>>::poll_ready(&mut self.0, cx)
     }
 
     fn call(&mut self, mut request: Request<hyper::body::Incoming>) -> Self::Future {
         let unwelcome = request.extensions().get::<Unwelcome>().copied();
-        if let Some(refusal) = unwelcome.and_then(|why| refuse(why, request.uri().path())) {
+        if let Some(refusal) = unwelcome.and_then(|why| refuse(why, &request)) {
             return Box::pin(future::ready(Ok(refusal)));
         }
         let address = request.extensions().get::<Peer>().and_then(|peer| peer.addr);
@@ -201,23 +200,24 @@ impl Service<Request<hyper::body::Incoming>> for Incoming {
 }
 
 /// What a request hears that is one too many; who asks whether the process lives hears that.
-fn refuse(why: Unwelcome, path: &str) -> Option<Response> {
+fn refuse<B>(why: Unwelcome, request: &Request<B>) -> Option<Response> {
     let (status, text) = match why {
-        Unwelcome::Crowd | Unwelcome::Address if path == HEALTH => return None,
+        Unwelcome::Crowd | Unwelcome::Address if request.uri().path() == HEALTH => return None,
         Unwelcome::Crowd => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_connections: The server serves as many as it can; come back.\n",
+            "too_many_connections: The server serves as many as it can; come back.",
         ),
         Unwelcome::Address => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_of_address: Your address has as many connections as it may have.\n",
+            "too_many_of_address: Your address has as many connections as it may have.",
         ),
         Unwelcome::Head => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "too_many_fields: The head has more fields than this server allows.\n",
+            "too_many_fields: The head has more fields than this server allows.",
         ),
     };
-    let mut response = (status, text).into_response();
+    let id = request.extensions().get::<RequestId>().map(RequestId::as_str).unwrap_or_default();
+    let mut response = (status, format!("{text}\nrequest: {id}\n")).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, COME_BACK);
     }
@@ -312,13 +312,18 @@ mod tests {
             (Unwelcome::Address, HEALTH, None),
         ];
         for (why, path, expected) in rows {
-            let response = refuse(why, path);
+            let mut request = Request::get(path).body(()).unwrap();
+            request.extensions_mut().insert("r1".parse::<RequestId>().unwrap());
+            let response = refuse(why, &request);
             assert_eq!(response.is_some(), expected.is_some(), "{why:?} {path}");
             let (Some(response), Some((status, text))) = (response, expected) else { continue };
             assert_eq!(response.status(), status);
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
             let body = axum::body::to_bytes(response.into_body(), 200).await.unwrap();
-            assert!(body.starts_with(text.as_bytes()) && body.ends_with(b".\n"), "{body:?}");
+            assert!(
+                body.starts_with(text.as_bytes()) && body.ends_with(b".\nrequest: r1\n"),
+                "{body:?}"
+            );
         }
     }
 
