@@ -152,7 +152,7 @@ async fn judge(
     if whole {
         tally.complete += 1;
         assert!(stored.len() == told, "{what}: {} bytes in its file", stored.len());
-    } else if number % 10 == 0 {
+    } else if number.is_multiple_of(10) {
         let rest = case.body.get(told..).expect("a rest");
         assert_eq!(upload.patch(offset, rest).await.expect(204).offset(), case.body.len() as u64);
         let stored = fs::read(&file).expect("a finished file");

@@ -191,6 +191,7 @@ impl Home {
             "--port=0".to_owned(),
             // What is compared is memory, on a machine that may be slow.
             "--network-timeout=600s".to_owned(),
+            "--min-body-rate=0".to_owned(),
             format!("--upload-dir={}", self.uploads().display()),
             format!("--destination-dir={}", self.files().display()),
         ]
