@@ -210,10 +210,8 @@ impl Tus {
             mount: &mount,
         };
         let understood = wire::read(&head, &offer);
-        let is_head = match &understood {
-            Ok(understood) => understood.method == Method::HEAD,
-            Err(_) => parts.method == Method::HEAD,
-        };
+        // How an answer is framed follows from the request line, whatever overrides its method.
+        let is_head = parts.method == Method::HEAD;
         let cors_request = parts.headers.clone_origin();
         let version = parts.version;
         let (outcome, download) = match understood {
