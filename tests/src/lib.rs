@@ -13,6 +13,7 @@
 pub mod readme {}
 
 pub mod disk;
+pub mod fuzz;
 pub mod gauge;
 pub mod model;
 pub mod process;

@@ -39,6 +39,9 @@ mod service;
 pub mod store;
 #[cfg(feature = "engine")]
 mod wire;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use wire::fuzzing;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

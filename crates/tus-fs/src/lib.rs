@@ -68,6 +68,9 @@ mod builder;
 mod chunks;
 mod destination;
 mod disk;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod layout;
 mod lock;

@@ -42,14 +42,14 @@ const MAX_HEAD: usize = 64;
 const FAR: u64 = 4_102_444_800_000;
 
 /// A record as a file: a line with the revision and the checksum of revision and record.
-fn seal(upload: &Upload, revision: Revision) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn seal(upload: &Upload, revision: Revision) -> Result<Vec<u8>, StoreError> {
     let body = record::encode(upload)?;
     let mut bytes = format!("{MAGIC} {:08x} {}\n", sum(revision, &body), revision.0).into_bytes();
     bytes.extend_from_slice(&body);
     Ok(bytes)
 }
 
-fn unseal(bytes: &[u8]) -> Result<(Upload, Revision), StoreError> {
+pub(crate) fn unseal(bytes: &[u8]) -> Result<(Upload, Revision), StoreError> {
     let corrupt = |text: &str| StoreError::new(StoreErrorKind::Corrupt, text);
     let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| corrupt("no head line"))?;
     let (head, body) = bytes.split_at(end);

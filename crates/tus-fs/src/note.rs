@@ -49,12 +49,12 @@ impl Step {
 }
 
 impl Note {
-    fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         let said = format!("{} {}", self.step.as_str(), self.path);
         format!("{MAGIC} {:08x} {said}\n", crc32fast::hash(said.as_bytes()))
     }
 
-    fn decode(text: &str) -> Option<Self> {
+    pub(crate) fn decode(text: &str) -> Option<Self> {
         let rest = text.strip_suffix('\n')?.strip_prefix(MAGIC)?.strip_prefix(' ')?;
         let (crc, said) = rest.split_once(' ')?;
         if u32::from_str_radix(crc, 16) != Ok(crc32fast::hash(said.as_bytes())) {

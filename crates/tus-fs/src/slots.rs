@@ -27,7 +27,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    fn encode(self) -> [u8; SLOT] {
+    pub(crate) fn encode(self) -> [u8; SLOT] {
         let mut bytes = [0; SLOT];
         let words = [self.seq, self.offset, self.boot].map(u64::to_le_bytes);
         let fields = MAGIC.iter().chain(words.as_flattened());
@@ -38,7 +38,7 @@ impl Slot {
         bytes
     }
 
-    fn decode(bytes: [u8; SLOT]) -> Option<Self> {
+    pub(crate) fn decode(bytes: [u8; SLOT]) -> Option<Self> {
         let (summed, sum) = bytes.split_last_chunk()?;
         let rest = summed.strip_prefix(MAGIC)?;
         let (seq, rest) = rest.split_first_chunk()?;

@@ -6,6 +6,8 @@
 mod cors;
 mod disposition;
 mod fields;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod location;
 mod names;
 mod refusals;
