@@ -21,6 +21,7 @@ mod linux {
     mod laws;
     mod machine;
     mod mount;
+    mod steps;
     mod tally;
     mod upload;
     mod work;

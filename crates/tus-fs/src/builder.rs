@@ -163,11 +163,22 @@ impl FsStoreBuilder {
             None => None,
         };
         let boot = self.boot().map_err(&unusable_dir)?;
+        let start = random_token().map_err(io::Error::other).map_err(&unusable_dir)?;
+        let start = boot_number(&start);
         let (bytes, records) = (Arc::new(Gates::default()), Arc::new(Gates::default()));
         let durability = self.durability;
         let doubtful = Doubtful::default();
-        let inner =
-            Inner { dir, destination, durability, boot, bytes, records, doubtful, _lock: lock };
+        let inner = Inner {
+            dir,
+            destination,
+            durability,
+            boot,
+            start,
+            bytes,
+            records,
+            doubtful,
+            _lock: lock,
+        };
         Ok(FsStore(Arc::new(inner)))
     }
 

@@ -127,6 +127,8 @@ pub(crate) struct Inner {
     durability: Durability,
     /// Which boot of the machine this is.
     boot: u64,
+    /// Which start of the store this is; no two are alike.
+    start: u64,
     bytes: Arc<Gates>,
     records: Arc<Gates>,
     doubtful: Doubtful,

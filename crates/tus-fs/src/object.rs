@@ -46,7 +46,7 @@ impl Inner {
                 return Err(StoreError::new(StoreErrorKind::Corrupt, text));
             }
             (Durability::Power, Some(_), Some(slot)) if slot.boot == self.boot => {
-                (on_disk, on_disk == slot.offset)
+                (on_disk, on_disk == slot.offset && slot.start == self.start)
             }
             (Durability::Power, Some(_), slot) => (slot.unwrap_or_default().offset, true),
         };
@@ -71,7 +71,7 @@ impl Inner {
             file => file.during("open", &name)?,
         };
         regular(&file).during("look at", &name)?;
-        let slots = Slots::new(file);
+        let slots = Slots::new(file, self.start);
         let newest = slots.newest().during("read", &name)?;
         Ok((Some(slots), newest))
     }
@@ -110,7 +110,8 @@ impl Inner {
             self.dir.unlink(&name).during("remove", &name)?;
             return Ok(None);
         }
-        let slots = Slots::new(self.dir.open(&name, Open::Fresh).during("create", &name)?);
+        let slots =
+            Slots::new(self.dir.open(&name, Open::Fresh).during("create", &name)?, self.start);
         let slot = slots.begin(self.boot).during("write", &name)?;
         self.dir.sync().during("sync the directory of", &name)?;
         Ok(Some((slots, slot)))
@@ -127,7 +128,7 @@ impl Inner {
         }
         match &object.slots {
             None => (object.slots, object.newest) = self.make_slots(id)?.unzip(),
-            Some(slots) if object.newest.is_none_or(|slot| slot.boot != self.boot) => {
+            Some(slots) if object.newest.is_none_or(|slot| !self.is_ours(slot)) => {
                 slots.claim(object.newest, self.boot).during("write", &layout::slots(id))?;
             }
             Some(_) => {}
@@ -140,9 +141,14 @@ impl Inner {
         let slots = layout::slots(id);
         match self.durability {
             Durability::Power => Ok(object.stored.length == object.on_disk
-                && object.newest.is_some_and(|slot| slot.boot == self.boot)),
+                && object.newest.is_some_and(|slot| self.is_ours(slot))),
             Durability::Process => Ok(self.dir.stat(&slots).during("look for", &slots)?.is_none()),
         }
+    }
+
+    /// Whether this start of the store wrote a slot, and so knows what became of it.
+    fn is_ours(&self, slot: Slot) -> bool {
+        (slot.boot, slot.start) == (self.boot, self.start)
     }
 
     /// Makes the bytes of a settled upload durable as far as `length`.

@@ -3,7 +3,8 @@
 //! Two slots in turn, each in a block of its own, rewritten in place. Before one is written the
 //! other is on the disk, so that whatever is torn, the newest valid slot names bytes that were
 //! synced before it. A slot also says in which boot it was written: what lies beyond it counts
-//! only as long as the machine has been up since.
+//! only as long as the machine has been up since. And it says by which start of the store: one that
+//! an earlier start wrote may never have reached the disk, if that was killed before its sync.
 
 use std::io;
 
@@ -24,12 +25,14 @@ pub(crate) struct Slot {
     pub(crate) offset: u64,
     /// In which boot; 0 is none, and makes what lies beyond count for nothing.
     pub(crate) boot: u64,
+    /// By which start of the store.
+    pub(crate) start: u64,
 }
 
 impl Slot {
     pub(crate) fn encode(self) -> [u8; SLOT] {
         let mut bytes = [0; SLOT];
-        let words = [self.seq, self.offset, self.boot].map(u64::to_le_bytes);
+        let words = [self.seq, self.offset, self.boot, self.start].map(u64::to_le_bytes);
         let fields = MAGIC.iter().chain(words.as_flattened());
         bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = *from);
         if let Some((summed, sum)) = bytes.split_last_chunk_mut() {
@@ -43,12 +46,14 @@ impl Slot {
         let rest = summed.strip_prefix(MAGIC)?;
         let (seq, rest) = rest.split_first_chunk()?;
         let (offset, rest) = rest.split_first_chunk()?;
-        let (boot, _) = rest.split_first_chunk()?;
+        let (boot, rest) = rest.split_first_chunk()?;
+        let (start, _) = rest.split_first_chunk()?;
         let sound = crc32fast::hash(summed) == u32::from_le_bytes(*sum);
         sound.then(|| Self {
             seq: u64::from_le_bytes(*seq),
             offset: u64::from_le_bytes(*offset),
             boot: u64::from_le_bytes(*boot),
+            start: u64::from_le_bytes(*start),
         })
     }
 
@@ -57,15 +62,19 @@ impl Slot {
     }
 }
 
-const _: () = assert!(MAGIC.len() + 3 * size_of::<u64>() <= SUMMED);
+const _: () = assert!(MAGIC.len() + 4 * size_of::<u64>() <= SUMMED);
 
 /// The slots of one upload.
 #[derive(Debug)]
-pub(crate) struct Slots(File);
+pub(crate) struct Slots {
+    file: File,
+    start: u64,
+}
 
 impl Slots {
-    pub(crate) fn new(file: File) -> Self {
-        Self(file)
+    /// Those in a file, written from now on by this start of the store.
+    pub(crate) fn new(file: File, start: u64) -> Self {
+        Self { file, start }
     }
 
     /// Writes both for an upload of which nothing is durable yet.
@@ -73,7 +82,7 @@ impl Slots {
     /// They need no sync: without them nothing counts either. But from now on their blocks exist,
     /// and a full disk does not keep a sync point from being written.
     pub(crate) fn begin(&self, boot: u64) -> io::Result<Slot> {
-        let newest = Slot { seq: 1, offset: 0, boot };
+        let newest = Slot { seq: 1, offset: 0, boot, start: self.start };
         self.put(Slot { seq: 0, ..newest })?;
         self.put(newest)?;
         Ok(newest)
@@ -87,7 +96,7 @@ impl Slots {
 
     fn read(&self, position: u64) -> io::Result<Option<Slot>> {
         let mut bytes = [0; SLOT];
-        match self.0.read_exact_at(&mut bytes, position) {
+        match self.file.read_exact_at(&mut bytes, position) {
             Ok(()) => Ok(Slot::decode(bytes)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
@@ -102,18 +111,19 @@ impl Slots {
 
     /// Makes `offset` durable as the newest slot, after `newest`.
     pub(crate) fn advance(&self, newest: Option<Slot>, offset: u64, boot: u64) -> io::Result<()> {
-        self.put(after(newest, offset, boot))?;
-        self.0.sync_data().inspect_err(|_| {
+        self.put(self.after(newest, offset, boot))?;
+        self.file.sync_data().inspect_err(|_| {
             if let Err(error) = self.distrust(newest) {
                 tracing::error!(%error, "a sync point that failed could not be taken back");
             }
         })
     }
 
-    /// Claims the upload for this boot, the bytes beyond the newest slot having been cut.
+    /// Claims the upload for this boot and start; bytes beyond the newest slot that do not count
+    /// have been cut.
     pub(crate) fn claim(&self, newest: Option<Slot>, boot: u64) -> io::Result<()> {
         // The newest may itself never have reached the disk.
-        self.0.sync_data()?;
+        self.file.sync_data()?;
         self.advance(newest, newest.unwrap_or_default().offset, boot)
     }
 
@@ -123,16 +133,17 @@ impl Slots {
     /// they must never count again: the slot that was to come says the same offset as the one
     /// before it, in no boot. Nothing of this needs to reach the disk.
     fn distrust(&self, newest: Option<Slot>) -> io::Result<()> {
-        self.put(after(newest, newest.unwrap_or_default().offset, 0))
+        self.put(self.after(newest, newest.unwrap_or_default().offset, 0))
+    }
+
+    fn after(&self, newest: Option<Slot>, offset: u64, boot: u64) -> Slot {
+        let seq = newest.map_or(0, |slot| slot.seq.wrapping_add(1));
+        Slot { seq, offset, boot, start: self.start }
     }
 
     fn put(&self, slot: Slot) -> io::Result<()> {
-        self.0.write_all_at(&slot.encode(), slot.position())
+        self.file.write_all_at(&slot.encode(), slot.position())
     }
-}
-
-fn after(newest: Option<Slot>, offset: u64, boot: u64) -> Slot {
-    Slot { seq: newest.map_or(0, |slot| slot.seq.wrapping_add(1)), offset, boot }
 }
 
 /// Makes the first `offset` bytes durable and says so in a slot.

@@ -111,7 +111,7 @@ async fn a_torn_slot_leaves_the_sync_point_before_it() {
             slots[block.clone()][torn] ^= 0x55;
             fs::write(home.file("u.slot"), &slots).unwrap();
             let other =
-                Slots::new(File::open(home.file("u.slot")).unwrap().into()).newest().unwrap();
+                Slots::new(File::open(home.file("u.slot")).unwrap().into(), 0).newest().unwrap();
             assert_eq!(other.unwrap().offset, told, "byte {torn}");
         }
         fs::write(home.file("u.slot"), &after).unwrap();
@@ -181,7 +181,7 @@ async fn a_crash_in_the_middle_of_a_cut_leaves_it_to_be_repeated() {
     drop(store);
     // The slot is written first; the file is not cut yet.
     let file = File::options().read(true).write(true).open(home.file("u.slot")).unwrap();
-    let slots = Slots::new(file.into());
+    let slots = Slots::new(file.into(), 0);
     slots.advance(slots.newest().unwrap(), 5, boot_number("first boot")).unwrap();
     let store = home.store().await;
     let stored = store.stat(&at).await.unwrap();
@@ -241,7 +241,7 @@ async fn a_sync_that_fails_puts_the_upload_back_to_the_sync_point_before_it_at_o
     assert_eq!(store.stat(&at).await.unwrap().length, 15);
 
     let file = File::options().read(true).write(true).open(home.file("u.slot")).unwrap();
-    let slots = Slots::new(file.into());
+    let slots = Slots::new(file.into(), 0);
     let boot = boot_number("first boot");
     sync_point(&unsyncable().into(), &slots, 15, boot).unwrap_err();
     let newest = slots.newest().unwrap().unwrap();
@@ -263,17 +263,17 @@ async fn a_sync_that_fails_puts_the_upload_back_to_the_sync_point_before_it_at_o
 #[test]
 fn a_slot_whose_sync_fails_is_taken_back_in_its_own_place() {
     // A pipe takes no positional writes, so nothing is said at all.
-    let slots = Slots::new(unsyncable().into());
+    let slots = Slots::new(unsyncable().into(), 0);
     slots.advance(None, 5, 1).unwrap_err();
 
     let file = tempfile::tempfile().unwrap();
-    let slots = Slots::new(file.try_clone().unwrap().into());
+    let slots = Slots::new(file.try_clone().unwrap().into(), 0);
     let first = slots.begin(7).unwrap();
     assert_eq!(slots.newest().unwrap(), Some(first));
     slots.advance(Some(first), 10, 7).unwrap();
     let durable = slots.newest().unwrap();
     sync_point(&unsyncable().into(), &slots, 20, 7).unwrap_err();
-    assert_eq!(slots.newest().unwrap(), Some(Slot { seq: 3, offset: 10, boot: 0 }));
+    assert_eq!(slots.newest().unwrap(), Some(Slot { seq: 3, offset: 10, boot: 0, start: 0 }));
     // The durable one is untouched, and the claim that follows waits for the disk before it goes
     // over it.
     file.set_len(BLOCK as u64).unwrap();
