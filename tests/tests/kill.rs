@@ -18,6 +18,8 @@ mod killer;
 mod others;
 #[path = "kill/phases.rs"]
 mod phases;
+#[path = "kill/remains.rs"]
+mod remains;
 #[path = "kill/site.rs"]
 mod site;
 #[path = "kill/steps.rs"]
@@ -26,6 +28,8 @@ mod steps;
 mod sweep;
 #[path = "kill/timed.rs"]
 mod timed;
+#[path = "kill/upload.rs"]
+mod upload;
 
 use phases::{PHASES, PLACING, SWEEPS, WITH_HOOKS};
 use site::{LEVELS, Site, Which};

@@ -1,7 +1,7 @@
 //! One kill: a client that remembers what it was told, and holds the next server to it.
 
 use std::{
-    fmt, io,
+    io,
     net::SocketAddr,
     thread,
     time::{Duration, Instant},
@@ -12,91 +12,14 @@ use tus_tests::process::{Answer, Process, Random, bytes, download, exchange, pat
 use crate::{
     killer::{Killer, strike},
     site::{Site, Which},
+    upload::{Fate, Role, Upload, post},
 };
 
 /// After this long something is stuck, not slow.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The mortal server without hooks for what ends.
-pub(crate) const DEAF: &str = "--deaf=yes";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks the mortal server to look at all that is due.
 pub(crate) const SWEEP: &str = "POST /sweep HTTP/1.1";
-
-/// What an upload is in a concatenation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Single,
-    Part,
-    Final,
-}
-
-/// What must be found of an upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It is there, and can be brought to its end.
-    Alive,
-    /// It was brought there.
-    Whole,
-    /// It was terminated, and leaves nothing.
-    Ended,
-    /// A part of it is gone, and so is it; that may be remembered.
-    PartLost,
-    /// Its time was up; that may be remembered.
-    Expired,
-    /// It was forgotten, and leaves nothing.
-    Forgotten,
-}
-
-/// What a client knows of an upload.
-#[derive(Clone)]
-pub(crate) struct Upload {
-    pub(crate) path: String,
-    pub(crate) body: Vec<u8>,
-    pub(crate) role: Role,
-    pub(crate) fate: Fate,
-    /// The largest offset that any answer has told.
-    pub(crate) told: u64,
-    /// The most bytes that can have arrived.
-    pub(crate) sent: u64,
-    /// Whether the server has confirmed the length; `None` where it may have heard it.
-    pub(crate) declared: Option<bool>,
-    /// Whether the answer to its creation was lost.
-    pub(crate) stray: bool,
-}
-
-impl fmt::Debug for Upload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, role, fate, told, sent, .. } = self;
-        let length = self.body.len();
-        write!(f, "{path}: {role:?}, {fate:?}, told {told}, sent {sent} of {length}")
-    }
-}
-
-impl Upload {
-    pub(crate) fn new(path: &str, body: Vec<u8>, role: Role) -> Self {
-        let (path, fate) = (path.to_owned(), Fate::Alive);
-        // The bytes of a final were sent to its parts.
-        let sent = if role == Role::Final { body.len() as u64 } else { 0 };
-        Self { path, body, role, fate, told: 0, sent, declared: Some(true), stray: false }
-    }
-
-    pub(crate) fn id(&self) -> &str {
-        self.path.rsplit('/').next().expect("an id")
-    }
-
-    pub(crate) fn length(&self) -> u64 {
-        self.body.len() as u64
-    }
-
-    /// Takes note of an offset, and holds it against what was told before and what was sent.
-    pub(crate) fn hear(&mut self, offset: u64) {
-        let Self { path, told, sent, .. } = self;
-        assert!(offset >= *told, "{path}: told {told} before, now {offset}");
-        assert!(offset <= *sent, "{path}: told {offset}, but only {sent} were sent");
-        *told = offset;
-    }
-}
 
 /// What came of the kills of one kind.
 #[derive(Clone, Debug, Default)]
@@ -110,8 +33,6 @@ pub(crate) struct Tally {
     pub(crate) whole: u64,
     /// Announcements that were made again.
     pub(crate) repeats: u64,
-    /// Expired uploads whose bytes stay until their record is forgotten.
-    pub(crate) lingering: u64,
     /// Records of live uploads with a draft beside them.
     pub(crate) drafts: u64,
 }
@@ -123,7 +44,6 @@ impl Tally {
         self.strays += other.strays;
         self.whole += other.whole;
         self.repeats += other.repeats;
-        self.lingering += other.lingering;
         self.drafts += other.drafts;
     }
 }
@@ -345,18 +265,6 @@ impl<'k> Case<'k> {
         }
     }
 
-    /// The events of a kind that the application heard of an upload, each once.
-    fn told(&self, kind: &str, upload: &Upload) -> Vec<String> {
-        let events = self.site.events().into_iter();
-        let mut told: Vec<_> = events
-            .filter(|[told, id, _]| told == kind && id == upload.id())
-            .map(|[.., event]| event)
-            .collect();
-        told.sort();
-        told.dedup();
-        told
-    }
-
     /// Takes up an upload that exists though nobody has heard its URL; its number.
     ///
     /// Only a creation whose answer was lost can leave one.
@@ -399,100 +307,4 @@ impl<'k> Case<'k> {
         self.settle();
         self.tally
     }
-
-    /// Waits until nothing is left of what is gone, and everything was told.
-    pub(crate) fn settle(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        let (lingering, drafts) = loop {
-            match self.remains() {
-                Ok(counts) => break counts,
-                // The sweep that follows every start may not be through.
-                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
-                Err(left) => panic!("{left}: {:?} {:?}", self.site.names(), self.uploads),
-            }
-        };
-        self.tally.lingering = self.tally.lingering.max(lingering);
-        self.tally.drafts = drafts;
-        self.tally.repeats = self.repeats();
-    }
-
-    /// How often something was told again; always with the id that it had before.
-    fn repeats(&self) -> u64 {
-        let mut events = self.site.events();
-        let all = events.len();
-        events.sort();
-        events.dedup();
-        let repeats = all - events.len();
-        for pair in events.windows(2) {
-            assert_ne!(pair[0][..2], pair[1][..2], "two events for one thing");
-        }
-        for upload in self.uploads.iter().filter(|upload| upload.role == Role::Part) {
-            assert_eq!(self.told("finished", upload), [""; 0], "a part was announced");
-        }
-        repeats as u64
-    }
-
-    /// How much of what is on the disk is there only for a while: bytes of what has expired, and
-    /// drafts of records that never took effect; an error if anything else does not belong there.
-    fn remains(&self) -> Result<(u64, u64), String> {
-        let (mut lingering, mut drafts) = (0, 0);
-        for (id, suffix, length) in self.site.names() {
-            let upload = self.uploads.iter().find(|upload| upload.id() == id);
-            let known = upload.map(|upload| (upload.fate, upload.role));
-            match (known, suffix.as_str()) {
-                (Some((Fate::Whole | Fate::PartLost | Fate::Expired, _)), "rec") => {}
-                (Some((Fate::Whole, Role::Part)), "bin" | "slot") => {}
-                // The next update of that record takes its place.
-                (Some((Fate::Whole, _)), "rec.tmp") => drafts += 1,
-                // A kill between the record that says so and the removal. Where the application
-                // is told of it the upload is due until that is done, so nothing lingers.
-                (Some((Fate::Expired, _)), "bin") if self.is_deaf() => lingering += 1,
-                (Some((Fate::Expired, _)), "slot") if self.is_deaf() => {}
-                _ => return Err(format!("{id}.{suffix} ({length} bytes) is left over")),
-            }
-        }
-        for upload in self.uploads.iter().filter(|_| !self.is_deaf()) {
-            let kind = match upload.fate {
-                Fate::Ended => "terminated",
-                Fate::Expired => "expired",
-                _ => continue,
-            };
-            if self.told(kind, upload).is_empty() {
-                return Err(format!("nobody was told that {} is {kind}", upload.path));
-            }
-        }
-        let placed = |upload: &&Upload| upload.fate == Fate::Whole && upload.role != Role::Part;
-        let mut bodies: Vec<_> =
-            self.uploads.iter().filter(placed).map(|upload| &upload.body).collect();
-        bodies.sort();
-        let files = self.site.placed();
-        let mut found: Vec<_> = files.iter().map(|(_, bytes)| bytes).collect();
-        found.sort();
-        if found != bodies {
-            let names: Vec<_> = files.iter().map(|(name, bytes)| (name, bytes.len())).collect();
-            return Err(format!("{} files are to be there, not {names:?}", bodies.len()));
-        }
-        Ok((lingering, drafts))
-    }
-
-    /// Whether there is no application that hears what ends.
-    fn is_deaf(&self) -> bool {
-        self.site.which == Which::TusServer || self.more.iter().any(|word| word == DEAF)
-    }
-}
-
-/// What the head of a creation says that brings bytes.
-pub(crate) const BRINGS: &str = "\r\nContent-Type: application/offset+octet-stream";
-
-/// The head of a creation; a final's parts are added to it.
-pub(crate) fn post(length: Option<usize>, role: Role) -> String {
-    let length = match (length, role) {
-        (_, Role::Final) => String::new(),
-        (Some(length), _) => format!("\r\nUpload-Length: {length}"),
-        (None, _) => "\r\nUpload-Defer-Length: 1".to_owned(),
-    };
-    let concat = if role == Role::Part { "\r\nUpload-Concat: partial" } else { "" };
-    // "report.bin": a name that all of them ask for.
-    let name = "Upload-Metadata: filename cmVwb3J0LmJpbg==";
-    format!("POST /files HTTP/1.1\r\n{name}{length}{concat}")
 }

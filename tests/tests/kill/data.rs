@@ -13,9 +13,9 @@ use tus_tests::process::{
 };
 
 use crate::{
-    case::{Role, Upload},
     others::{OTHERS, Others},
     site::{LEVELS, Site, Which},
+    upload::{Role, Upload},
 };
 
 /// How many bytes one PATCH brings: all that are left, or so many.

@@ -2,7 +2,11 @@
 
 use tus_tests::process::{exchange, patch};
 
-use crate::case::{BRINGS, Case, DEAF, Fate, Role, SWEEP, Tally, Upload, post};
+use crate::{
+    case::{Case, SWEEP, Tally},
+    remains::DEAF,
+    upload::{BRINGS, Fate, Role, Upload, post},
+};
 
 /// A kind of request, in several variants.
 pub(crate) struct Phase {

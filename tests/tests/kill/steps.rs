@@ -47,15 +47,13 @@ pub(crate) fn each(phase: &Phase, site: &Site, kills: u64, random: &mut Random) 
     println!(
         "kill at the n-th operation in {}: {} of {all} steps, {} answers lost, {late} kills too \
          late; {} uploads brought to their end, {} of them unheard of; nothing lost, corrupt, \
-         stuck, half or left over ({} drafts beside live records, bytes of {} expired uploads \
-         until they are forgotten); events told again: {}",
+         stuck, half or left over ({} drafts beside live records); events told again: {}",
         phase.name,
         steps.len(),
         tally.lost,
         tally.whole,
         tally.strays,
         tally.drafts,
-        tally.lingering,
         tally.repeats,
     );
     assert!(late <= steps.len() as u64 / 5, "{late} kills came too late");
