@@ -14,6 +14,8 @@ mod found;
 mod hooks;
 #[path = "faults/matrix.rs"]
 mod matrix;
+#[path = "faults/rare.rs"]
+mod rare;
 #[path = "faults/stalled.rs"]
 mod stalled;
 

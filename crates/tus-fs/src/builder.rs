@@ -2,7 +2,7 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -196,6 +196,7 @@ impl FsStoreBuilder {
             on_conflict: self.on_conflict,
             folders: self.folders.clone(),
             file_mode: self.file_mode,
+            names: Mutex::default(),
             first: self.first,
         })
     }

@@ -3,7 +3,11 @@
 //! It belongs to other people too: nothing is opened, replaced or removed there but files that
 //! were placed, and no link in it is followed (the directory itself may be one).
 
-use std::{io, os::unix::fs::MetadataExt};
+use std::{
+    io,
+    os::unix::fs::MetadataExt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use rustix::io::Errno;
 use tus_core::{
@@ -27,6 +31,9 @@ pub(crate) struct Destination {
     pub(crate) on_conflict: OnConflict,
     pub(crate) folders: FolderTemplate,
     pub(crate) file_mode: u32,
+    /// Held while a file is replaced, and from looking at one until it is removed: what was looked
+    /// at must be what goes.
+    pub(crate) names: Mutex<()>,
     /// What is tried first; tests begin with a step that this machine would not come to.
     pub(crate) first: Step,
 }
@@ -39,6 +46,11 @@ pub(crate) struct Wish {
 }
 
 impl Destination {
+    /// Keeps files from being replaced, and others from removing any.
+    pub(crate) fn hold_names(&self) -> MutexGuard<'_, ()> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The application's folder or the template's, and the application's name or the client's.
     pub(crate) fn wish(&self, id: &UploadId, place: &PlaceAs<'_>) -> Wish {
         let folders = match &place.placement.folder {
@@ -142,8 +154,11 @@ impl Inner {
         let Some(folder) = self.folder_of_placed(&folders)? else {
             return Ok(());
         };
-        if self.open_placed(placed)?.is_some() {
-            folder.unlink(name).during("remove", name)?;
+        {
+            let _held = self.destination.as_ref().map(Destination::hold_names);
+            if self.open_placed(placed)?.is_some() {
+                folder.unlink(name).during("remove", name)?;
+            }
         }
         self.sync_folder(&folder, name)
     }

@@ -53,6 +53,11 @@ impl Gates {
         Pass { _guard: mutex.lock_owned().await, _ticket: ticket }
     }
 
+    /// Whether something goes on with this upload, or is waited with.
+    pub(crate) fn is_busy(&self, id: &UploadId) -> bool {
+        self.lock().contains_key(id)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Gate>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

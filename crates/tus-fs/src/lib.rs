@@ -50,9 +50,9 @@
 //! time of last write: one that was changed or replaced since is no longer the upload's, and is
 //! neither served nor deleted through its URL.
 //!
-//! A creation that was cut off by a crash can leave an empty `<id>.bin` that has no record. It
-//! counts for nothing and may be deleted. So may files of an upload whose record is gone, which are
-//! back if the system failed to sync their removal and then lost its power.
+//! A creation that was cut off by a crash can leave an empty `<id>.bin` that has no record; the
+//! engine's sweeper removes it. Files of an upload whose record is gone, which are back if the
+//! system failed to sync their removal and then lost its power, are left alone; they may be deleted.
 //!
 //! # Which file systems
 //!

@@ -15,6 +15,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    ops::RangeInclusive,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -233,7 +234,10 @@ impl Inner {
             let name = name.during("list", "the upload directory")?;
             let id = name.strip_suffix(layout::RECORD_SUFFIX).and_then(|id| id.parse().ok());
             let Some(id) = id else { continue };
-            match self.due_record(&id, &name, now) {
+            // What comes before this page or after it need not be read.
+            let from = after.map_or(Timestamp::from_millis(0), |after| after.at);
+            let to = if first.len() < limit { None } else { first.last().map(|due: &Due| due.at) };
+            match self.due_record(&id, &name, from..=to.unwrap_or(now)) {
                 Ok(Some(at)) => {
                     let due = Due { at, id };
                     if after.is_none_or(|after| due > *after) {
@@ -255,17 +259,19 @@ impl Inner {
         &self,
         id: &UploadId,
         name: &str,
-        now: Timestamp,
+        range: RangeInclusive<Timestamp>,
     ) -> Result<Option<Timestamp>, StoreError> {
         let Some(found) = self.dir.stat(name).during("look at", name)? else {
             return Ok(None);
         };
+        // In whole seconds, rounded down.
         let mark = u64::try_from(found.modified).unwrap_or(0).saturating_mul(1000);
-        if mark > now.as_millis() {
+        let is_before = mark.saturating_add(1000) < range.start().as_millis();
+        if is_before || mark > range.end().as_millis() {
             return Ok(None);
         }
         let (upload, _) = self.read_record(id)?;
-        Ok(upload.due_at().filter(|at| *at <= now))
+        Ok(upload.due_at().filter(|at| range.contains(at)))
     }
 }
 
@@ -294,7 +300,8 @@ impl MetaStore for FsStore {
     }
 
     async fn load(&self, id: &UploadId) -> Result<(Upload, Revision), StoreError> {
-        if self.0.doubtful.has(id) {
+        // An update whose caller has gone may be under way; what is read must not be older.
+        if self.0.doubtful.has(id) || self.0.records.is_busy(id) {
             let target = id.clone();
             return self.on_record(id, move |inner| inner.renew_record(&target)).await;
         }

@@ -48,7 +48,9 @@ impl Inner {
             (Durability::Power, Some(_), Some(slot)) if slot.boot == self.boot => {
                 (on_disk, on_disk == slot.offset && slot.start == self.start)
             }
-            (Durability::Power, Some(_), slot) => (slot.unwrap_or_default().offset, true),
+            // Whoever wrote it may have been killed before it was durable.
+            (Durability::Power, Some(_), Some(slot)) => (slot.offset, slot.start == self.start),
+            (Durability::Power, Some(_), None) => (0, true),
         };
         if let Some(slots) = &slots
             && length < on_disk
@@ -123,6 +125,10 @@ impl Inner {
     pub(crate) fn settle(&self, id: &UploadId, object: &mut Object) -> Result<(), StoreError> {
         let length = object.stored.length;
         if length < object.on_disk {
+            // A slot that says more must not outlive the bytes.
+            if let Some(slots) = &object.slots {
+                slots.sync().during("sync", &layout::slots(id))?;
+            }
             object.file.set_len(length).during("cut", &layout::data(id))?;
             object.on_disk = length;
         }

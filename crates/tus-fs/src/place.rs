@@ -245,6 +245,7 @@ impl Placing<'_> {
     fn give_name(&self, name: &str, replace: bool) -> Result<(), Errno> {
         let (data, part) = (layout::data(self.id), layout::part(self.id));
         let (dir, folder) = (&self.store.dir, &self.folder);
+        let _held = replace.then(|| self.to.hold_names());
         match (self.step, replace) {
             (Step::Link, false) => dir.link(&data, folder, name),
             (Step::Link, true) => {

@@ -119,11 +119,16 @@ impl Slots {
         })
     }
 
+    /// Makes the slots durable as they can be read.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Claims the upload for this boot and start; bytes beyond the newest slot that do not count
     /// have been cut.
     pub(crate) fn claim(&self, newest: Option<Slot>, boot: u64) -> io::Result<()> {
         // The newest may itself never have reached the disk.
-        self.file.sync_data()?;
+        self.sync()?;
         self.advance(newest, newest.unwrap_or_default().offset, boot)
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn sweeping(kills: u64, mut random: Random) {
     for kill in 0..kills {
         let site = site.anew(LEVELS[kill as usize % 2]);
         let random = Random(random.draw());
-        let case = Case::new(site, &mut unused, random, &["--expire-after=300ms"]);
+        let case = Case::new(site, &mut unused, random, &["--expire-after=1s"]);
         let (one, swept) = kill_amid(case);
         tally.add(&one);
         gone += swept;

@@ -79,8 +79,13 @@ async fn check_offset(
     }
     let expected = match upload.phase {
         Phase::Open => {
-            let stored = exchange.tus.chunks.stat(&upload.locator).await;
-            let stored = stored.map_err(|error| refuse(&error, "stat", &upload.id))?;
+            let stored = match exchange.tus.chunks.stat(&upload.locator).await {
+                Ok(stored) => stored,
+                // Whoever holds it may have placed or removed them since; under the lease it is
+                // seen what became of them.
+                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) => return Err(refuse(&error, "stat", &upload.id)),
+            };
             let policy = &exchange.tus.policy;
             let expires_at = expire::expires_at(upload, Some(stored.modified), policy);
             if expires_at.is_some_and(|at| at <= exchange.tus.now()) {
@@ -109,6 +114,7 @@ where
     B::Error: fmt::Display,
 {
     if let Phase::Complete { .. } = session.upload.phase {
+        complete::in_its_own_time(session)?;
         complete::announce(session, Some(&exchange.request)).await?;
     }
     let stored = session.stored;

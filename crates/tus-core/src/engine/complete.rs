@@ -9,7 +9,7 @@ use crate::{
     store::Acquire,
 };
 
-/// Brings an upload whose bytes are all there to its end: placed, recorded, announced.
+/// Brings an upload whose bytes are all there to its end: recorded, placed, announced.
 pub(super) async fn complete(
     session: &mut Session<'_>,
     request: Option<&RequestContext>,
@@ -96,6 +96,15 @@ pub(super) async fn announce(
     }
 }
 
+/// Refuses to announce again what was announced in vain, before its time: that is tried as often as
+/// the service decides, not as often as somebody asks.
+pub(super) fn in_its_own_time(session: &Session<'_>) -> Result<(), Refusal> {
+    match session.tus.retries.until(&session.upload.id) {
+        Some(retry_after) => Err(Refusal::Unavailable { retry_after }),
+        None => Ok(()),
+    }
+}
+
 /// Removes the bytes that the application does not want; the record stays, to say so.
 pub(super) async fn remove_unwanted(session: &mut Session<'_>) -> Result<(), Refusal> {
     let Phase::Refused { unwanted: true, .. } = session.upload.phase else { return Ok(()) };
@@ -150,7 +159,10 @@ pub(super) async fn announce_later(
     wait: std::time::Duration,
 ) -> Result<(), Refusal> {
     let mut session = Session::open(tus, id, Acquire { wait, preempt: false }).await?;
-    let announced = announce(&mut session, None).await;
+    let announced = match in_its_own_time(&session) {
+        Ok(()) => announce(&mut session, None).await,
+        waits => waits,
+    };
     session.release().await;
     announced
 }

@@ -6,12 +6,13 @@ use super::{
     exchange::{Exchange, refuse},
     session::{Session, update_unleased},
     terminate::{self, Tell},
+    transfers::Transfer,
 };
 use crate::{
     hooks::{Action, RequestContext},
     model::{Create, GoneReason, Kind, Outcome, Phase, Refusal, Timestamp, Upload, UploadId},
     protocol::{concat as rules, expire, limits::Limits},
-    store::{Acquire, Lease},
+    store::{Acquire, Lease, StoreErrorKind},
 };
 
 /// Makes a final of parts, finished or not (tus 1.0.0, Concatenation).
@@ -23,6 +24,7 @@ pub(super) async fn create_final(
     exchange: &Exchange<'_>,
     create: &Create,
     parts: &[UploadId],
+    transfer: &mut Transfer,
 ) -> Result<Outcome, Refusal> {
     let tus = exchange.tus;
     rules::check_count(parts, &tus.policy)?;
@@ -48,7 +50,7 @@ pub(super) async fn create_final(
     let lookup = |id: &UploadId| found.get(id).map(AsRef::as_ref);
     let length = rules::sum(parts, lookup, Limits::of(&tus.policy, None))?;
     let create = Create { length, ..create.clone() };
-    let upload = make(exchange, create, Kind::Final { parts: parts.to_vec() }, None).await?;
+    let upload = make(exchange, create, Kind::Final { parts: parts.to_vec() }, Some(transfer)).await?;
     let id = upload.id.clone();
     if !found.values().all(|part| part.is_complete()) {
         register(tus, &upload).await;
@@ -56,7 +58,11 @@ pub(super) async fn create_final(
     let reply = match try_final(tus, &id, Some(&exchange.request)).await {
         Ok(reply) => reply,
         // Somebody holds a part: the final waits, as it would for an unfinished one.
-        Err(Refusal::Locked) => None,
+        Err(Refusal::Locked) => {
+            register(tus, &upload).await;
+            tus.retries.later(&id);
+            None
+        }
         Err(refusal) => {
             withdraw(tus, &id).await;
             return Err(refusal);
@@ -174,6 +180,8 @@ async fn try_leased(
 /// Copies the bytes of the parts into the final, while nobody can remove them.
 async fn join(session: &mut Session<'_>, order: &[UploadId], sum: u64) -> Result<(), Refusal> {
     let tus = session.tus;
+    // A short request can ask for very much copying, which others must not have to wait for.
+    let turn = tus.joins.acquire().await.map_err(|_| Refusal::Draining)?;
     let leases = lease_parts(tus, &session.upload).await?;
     let joined = async {
         // Again, now that they cannot change.
@@ -187,6 +195,7 @@ async fn join(session: &mut Session<'_>, order: &[UploadId], sum: u64) -> Result
     for lease in leases {
         lease.release().await;
     }
+    drop(turn);
     let joined = joined?;
     if joined != sum {
         tracing::error!(upload = %session.upload.id, joined, sum, "the parts do not add up");
@@ -231,17 +240,28 @@ async fn load_parts(tus: &Inner, upload: &Upload) -> Result<BTreeMap<UploadId, U
 
 /// When the last byte of any part of an open final was written, or the final was made.
 pub(super) async fn last_activity(session: &Session<'_>) -> Result<Timestamp, Refusal> {
+    let tus = session.tus;
     let mut last = session.upload.created_at;
-    let parts = match load_parts(session.tus, &session.upload).await {
-        Ok(parts) => parts,
-        // A lost part is dealt with by whoever tries the final.
-        Err(Refusal::NotFound) => return Ok(session.now()),
-        Err(refusal) => return Err(refusal),
-    };
-    for part in parts.values() {
-        let stored = session.tus.chunks.stat(&part.locator).await;
-        let stored = stored.map_err(|error| refuse(&error, "stat", &part.id))?;
-        last = last.max(stored.modified);
+    for id in distinct(&session.upload) {
+        let stored = match tus.meta.load(&id).await {
+            Ok((part, _)) => {
+                rules::check_part(&part)?;
+                tus.chunks.stat(&part.locator).await
+            }
+            // A lost part is dealt with by whoever tries the final.
+            Err(error) if error.is_not_found() => return Ok(session.now()),
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(stored) => last = last.max(stored.modified),
+            // A part that cannot be used must not keep the others for ever.
+            Err(error)
+                if matches!(error.kind(), StoreErrorKind::NotFound | StoreErrorKind::Corrupt) =>
+            {
+                tracing::error!(upload = %session.upload.id, part = %id, %error, "a part is damaged");
+            }
+            Err(error) => return Err(refuse(&error, "stat", &id)),
+        }
     }
     Ok(last)
 }
@@ -287,7 +307,15 @@ async fn release_part(
     id: &UploadId,
     remove: bool,
 ) -> Result<(), Refusal> {
-    let (part, _) = tus.meta.load(id).await.map_err(|error| refuse(&error, "load", id))?;
+    let part = match tus.meta.load(id).await {
+        Ok((part, _)) => part,
+        // Were it mended, it would find out itself that the final has ended.
+        Err(error) if error.kind() == StoreErrorKind::Corrupt => {
+            tracing::error!(upload = %upload.id, part = %id, %error, "a part is damaged");
+            return Ok(());
+        }
+        Err(error) => return Err(refuse(&error, "load", id)),
+    };
     if part.finals.contains(&upload.id) {
         let forget = |part: &mut Upload| part.finals.retain(|id| *id != upload.id);
         update_unleased(tus, id, forget).await?;
@@ -334,6 +362,11 @@ pub(super) async fn strike_ended(session: &mut Session<'_>) -> Result<(), Refusa
             Ok((found, _)) if found.is_open() => {}
             Ok(_) => ended.push(id.clone()),
             Err(error) if error.is_not_found() => ended.push(id.clone()),
+            // It harms nobody else. Were it mended, it would tell its parts again.
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => {
+                tracing::error!(upload = %id, %error, "a damaged final keeps no part");
+                ended.push(id.clone());
+            }
             Err(error) => return Err(refuse(&error, "load", id)),
         }
     }

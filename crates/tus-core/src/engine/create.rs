@@ -40,7 +40,8 @@ where
     rules::check(&create, &tus.policy)?;
     exchange.authorize(Action::Create, None).await?;
     if let CreateKind::Final(parts) = &create.kind {
-        return concat::create_final(exchange, &create, parts).await;
+        let mut transfer = exchange.transfer(None)?;
+        return concat::create_final(exchange, &create, parts, &mut transfer).await;
     }
     let kind = match create.kind {
         CreateKind::Partial => Kind::Partial,
@@ -185,7 +186,12 @@ where
     }
     let whole = session.upload.length == Some(session.stored.length);
     if whole && session.upload.is_open() {
-        complete::complete(session, Some(&exchange.request)).await?;
+        let completed = complete::complete(session, Some(&exchange.request)).await;
+        if session.upload.is_open() {
+            // As above: it cannot even be recorded as complete.
+            terminate::end(session, GoneReason::Terminated, Tell::Nobody).await?;
+        }
+        completed?;
     } else {
         complete::announce(session, Some(&exchange.request)).await?;
     }

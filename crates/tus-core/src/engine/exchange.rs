@@ -139,6 +139,16 @@ impl Inner {
     }
 }
 
+/// What a client hears of an error about the bytes of an upload whose record is there: that they
+/// are gone is the server's loss, not an unknown id.
+pub(super) fn refuse_bytes(error: &StoreError, verb: &'static str, id: &UploadId) -> Refusal {
+    if error.is_not_found() {
+        tracing::error!(upload = %id, verb, %error, "the bytes of an upload are gone");
+        return Refusal::Internal;
+    }
+    refuse(error, verb, id)
+}
+
 /// What a client hears of a store's error; the log gets the rest.
 pub(super) fn refuse(error: &StoreError, verb: &'static str, id: &UploadId) -> Refusal {
     match error.kind() {

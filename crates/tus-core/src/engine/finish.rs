@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::{complete::name_taken, exchange::refuse, session::Session};
+use super::{complete::name_taken, exchange::refuse_bytes, session::Session};
 use crate::{
     model::{Locator, Phase, Refusal, Reply},
     store::{FinishAs, StoreErrorKind},
@@ -74,6 +74,6 @@ pub(super) async fn try_place(session: &mut Session<'_>) -> Result<(), Unplaced>
             let phase = Phase::Refused { since: session.now(), rejection, unwanted: false };
             session.update(|upload| upload.phase = phase.clone()).await.map_err(Unplaced::from)
         }
-        Err(error) => Err(refuse(&error, "finish", &id).into()),
+        Err(error) => Err(refuse_bytes(&error, "finish", &id).into()),
     }
 }

@@ -29,6 +29,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, Response, Version, header};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, Span};
 
@@ -73,6 +74,8 @@ pub(crate) struct Inner {
     sweeper: OnceLock<()>,
     retries: sweep::Retries,
     transfers: Arc<transfers::Transfers>,
+    /// Who joins parts; that may copy very many bytes on behalf of a short request.
+    joins: Semaphore,
 }
 
 /// How a request came in: what only the adapter knows.
@@ -132,6 +135,9 @@ impl Arrival {
         self
     }
 }
+
+/// The most finals that are joined at once.
+const JOINS: usize = 8;
 
 impl Tus {
     /// A service on a store for both records and bytes, with the default policy.
@@ -277,6 +283,7 @@ impl Tus {
             sweeper: OnceLock::new(),
             retries: sweep::Retries::default(),
             transfers: Arc::default(),
+            joins: Semaphore::new(JOINS),
         };
         let tus = Self(Arc::new(inner));
         if tokio::runtime::Handle::try_current().is_ok() {

@@ -1,6 +1,10 @@
 use std::sync::Arc;
 
-use super::{Inner, complete, exchange::refuse, finish};
+use super::{
+    Inner, complete,
+    exchange::{refuse, refuse_bytes},
+    finish,
+};
 use crate::{
     model::{Refusal, Revision, Timestamp, Upload, UploadId},
     protocol::recover::{self, Recovery},
@@ -107,14 +111,7 @@ impl<'t> Session<'t> {
     /// Reads again how many bytes there are.
     pub(super) async fn restat(&mut self) -> Result<(), Refusal> {
         let stat = self.tus.chunks.stat(&self.upload.locator).await;
-        self.stored = stat.map_err(|error| match error.kind() {
-            // The record is there but its bytes are not: the server's loss, not an unknown id.
-            StoreErrorKind::NotFound => {
-                tracing::error!(upload = %self.upload.id, %error, "the bytes of an upload are gone");
-                Refusal::Internal
-            }
-            _ => refuse(&error, "stat", &self.upload.id),
-        })?;
+        self.stored = stat.map_err(|error| refuse_bytes(&error, "stat", &self.upload.id))?;
         Ok(())
     }
 
@@ -137,7 +134,7 @@ impl<'t> Session<'t> {
     /// Cuts the bytes back.
     pub(super) async fn truncate(&mut self, length: u64) -> Result<(), Refusal> {
         let cut = self.tus.chunks.truncate(&self.upload.locator, length).await;
-        cut.map_err(|error| refuse(&error, "truncate", &self.upload.id))?;
+        cut.map_err(|error| refuse_bytes(&error, "truncate", &self.upload.id))?;
         self.restat().await
     }
 
@@ -186,7 +183,7 @@ impl<'t> Session<'t> {
         let (locator, length) = (&self.upload.locator, self.stored.length);
         let synced =
             async { self.tus.chunks.open(locator, length, Blocking::Offload).await?.sync().await };
-        let length = synced.await.map_err(|error| refuse(&error, "sync", &self.upload.id))?;
+        let length = synced.await.map_err(|error| refuse_bytes(&error, "sync", &self.upload.id))?;
         self.stored = Stored { length, synced: true, ..self.stored };
         Ok(())
     }

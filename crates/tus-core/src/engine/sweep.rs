@@ -109,7 +109,7 @@ impl Tus {
     ///
     /// Nothing is touched that a request holds, that is complete, or that no record names.
     pub async fn sweep(&self) -> SweepReport {
-        sweep(&self.0, true).await
+        sweep(&self.0, self.0.now(), true).await
     }
 }
 
@@ -130,18 +130,19 @@ impl Inner {
 async fn run(weak: Weak<Inner>) {
     let Some(tus) = weak.upgrade() else { return };
     let mut clocks = Clocks { wall: tus.now(), steady: Instant::now() };
-    sweep(&tus, false).await;
+    sweep(&tus, clocks.wall, false).await;
     let mut next_sweep = later(Instant::now(), tus.policy.sweep_every);
     drop(tus);
     loop {
         let Some(tus) = weak.upgrade() else { return };
         let now = Instant::now();
         if now >= next_sweep {
-            let agree = clocks.agree(tus.now());
+            let wall = tus.now();
+            let agree = clocks.agree(wall);
             if !agree {
                 tracing::warn!("the wall clock has jumped; nothing expires until it is seen again");
             }
-            let report = sweep(&tus, agree).await;
+            let report = sweep(&tus, wall, agree).await;
             tracing::debug!(?report, "swept");
             next_sweep = later(Instant::now(), tus.policy.sweep_every);
         }
@@ -175,7 +176,7 @@ async fn wait(weak: &Weak<Inner>, changed: &Notify, until: Instant) {
 }
 
 async fn retry(tus: &Arc<Inner>, id: &UploadId) {
-    match look(tus, id, false).await {
+    match look(tus, id, None).await {
         Ok(_) | Err(Refusal::Rejected(_) | Refusal::NotFound | Refusal::Gone(_)) => {
             tus.retries.forget(id);
         }
@@ -189,16 +190,20 @@ async fn retry(tus: &Arc<Inner>, id: &UploadId) {
     }
 }
 
-const PAGE: usize = 100;
+/// So many are asked for at once; a store may have to look at all it has for each page.
+const PAGE: usize = 1000;
 
 /// One pass over everything that is due, a page at a time.
-async fn sweep(tus: &Arc<Inner>, expire: bool) -> SweepReport {
+///
+/// Whether something has expired is decided by the one reading of the clock that was found
+/// trustworthy, however long the pass takes.
+async fn sweep(tus: &Arc<Inner>, now: Timestamp, expire: bool) -> SweepReport {
     let mut report = SweepReport::default();
     if let Err(refusal) = remove_unrecorded(tus).await {
         tracing::warn!(?refusal, "objects that nobody recorded are left for the next sweep");
     }
+    let expire = expire.then_some(now);
     let mut after = None;
-    let now = tus.now();
     loop {
         let page = match tus.meta.due(now, after.as_ref(), PAGE).await {
             Ok(page) => page,
@@ -258,7 +263,9 @@ async fn remove_unrecorded(tus: &Inner) -> Result<(), Refusal> {
                 Ok(_) => Ok(()),
             };
             lease.release().await;
-            removed.map_err(|error| refuse(&error, "remove", id))?;
+            if let Err(error) = removed {
+                tracing::warn!(upload = %id, %error, "left for the next sweep");
+            }
         }
         if page.len() < PAGE {
             return Ok(());
@@ -274,8 +281,9 @@ enum Done {
     Forgotten,
 }
 
-/// Looks at one upload, under its lease, if nobody holds it.
-async fn look(tus: &Arc<Inner>, id: &UploadId, expire: bool) -> Result<Done, Refusal> {
+/// Looks at one upload, under its lease, if nobody holds it; what should have ended by the time
+/// `expire` expires.
+async fn look(tus: &Arc<Inner>, id: &UploadId, expire: Option<Timestamp>) -> Result<Done, Refusal> {
     let at_once = Acquire { wait: Duration::ZERO, preempt: false };
     // Its bytes are not looked at: one whose bytes are lost must be able to expire too.
     let mut session = Session::lease(tus, id, at_once).await?;
@@ -294,9 +302,15 @@ async fn look(tus: &Arc<Inner>, id: &UploadId, expire: bool) -> Result<Done, Ref
     Ok(done)
 }
 
-async fn look_leased(session: &mut Session<'_>, expire: bool) -> Result<Done, Refusal> {
+/// Goes on with what is due: an announcement, an end that is to be told or forgotten, an expiry.
+///
+/// Order of an expiry: under the lease, the record is read and the last byte's time is looked at
+/// again; then as [`terminate::end`] has it. A crash in between leaves an upload that is due.
+async fn look_leased(
+    session: &mut Session<'_>,
+    expire: Option<Timestamp>,
+) -> Result<Done, Refusal> {
     let tus = session.tus;
-    let now = session.now();
     match &session.upload.phase {
         Phase::Complete { .. } => {
             complete::announce(session, None).await?;
@@ -317,7 +331,7 @@ async fn look_leased(session: &mut Session<'_>, expire: bool) -> Result<Done, Re
     }
     if session.upload.parts().is_some() && session.upload.is_open() {
         // A final whose parts have all been abandoned holds on to them no longer.
-        let Some(expiry) = tus.policy.expiry.filter(|_| expire) else {
+        let (Some(expiry), Some(now)) = (&tus.policy.expiry, expire) else {
             return Ok(Done::Nothing);
         };
         if concat::last_activity(session).await?.after(expiry.period) > now {
@@ -337,13 +351,13 @@ async fn look_leased(session: &mut Session<'_>, expire: bool) -> Result<Done, Re
     };
     let modified = stored.map(|stored| stored.modified);
     match expire::expires_at(&session.upload, modified, &tus.policy) {
-        Some(at) if at <= now && expire => {
+        Some(at) if expire.is_some_and(|now| at <= now) => {
             let length = stored.map(|stored| stored.length);
             terminate::end(session, GoneReason::Expired, Tell::Application(length)).await?;
             Ok(Done::Expired)
         }
         // Its last byte has moved the bound: note that, so that it is not due again before.
-        Some(at) if Some(at) != session.upload.expires_at && at > now => {
+        Some(at) if Some(at) != session.upload.expires_at && at > session.now() => {
             session.update(|upload| upload.expires_at = Some(at)).await?;
             Ok(Done::Nothing)
         }

@@ -103,14 +103,17 @@ pub(super) async fn end(
         // record. Should that be interrupted, the record names bytes that are gone, and expires.
         Err(Refusal::Full) => {
             remove_bytes(session).await?;
-            if session.update(record).await.is_err() {
-                // There is still no room to remember it, so it is told and forgotten at once.
-                record(&mut session.upload);
-                if let Err(refusal) = tell_ended(tus, &session.upload, &gone).await {
-                    tracing::error!(upload = %before.id, ?refusal, "no room to tell it later");
+            match session.update(record).await {
+                Ok(()) => {}
+                Err(Refusal::Full) => {
+                    // There is still no room to remember it, so it is told and forgotten at once.
+                    // Until that succeeds the record stays, and whoever asks again comes by here.
+                    record(&mut session.upload);
+                    tell_ended(tus, &session.upload, &gone).await?;
+                    forget(session).await?;
+                    return Ok(before);
                 }
-                forget(session).await?;
-                return Ok(before);
+                Err(refusal) => return Err(refusal),
             }
         }
         Err(refusal) => return Err(refusal),

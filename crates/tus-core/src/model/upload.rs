@@ -116,7 +116,7 @@ pub enum Kind {
 pub enum Phase {
     /// Bytes are still wanted, or (a final) parts are still awaited.
     Open,
-    /// All bytes are there and in their place; `on_finish` has yet to answer.
+    /// All bytes are there; they are to be placed, and `on_finish` has yet to answer.
     Complete {
         /// The stable id of the finish event, by which an application can drop a repeat.
         event: String,

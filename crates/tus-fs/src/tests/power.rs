@@ -32,7 +32,8 @@ async fn synced_bytes_are_kept_and_bytes_beyond_them_count_no_more() {
 
     let store = after_reboot(&home).await;
     let stored = store.stat(&at).await.unwrap();
-    assert_eq!((stored.length, stored.synced), (6, true));
+    // Whether the sync point reached the disk before its server died is not known here.
+    assert_eq!((stored.length, stored.synced), (6, false));
     assert_eq!(length(&home, "u.bin"), 13, "looking changes nothing");
     assert_eq!(read(&store, &at).await.unwrap(), b"synced");
     fails(store.open(&at, 13, Blocking::InPlace).await, StoreErrorKind::Conflict);
@@ -252,7 +253,8 @@ async fn a_sync_that_fails_puts_the_upload_back_to_the_sync_point_before_it_at_o
     let mut store = store;
     for boot in ["first boot", "second boot", "first boot"] {
         let stored = store.stat(&at).await.unwrap();
-        assert_eq!((stored.length, stored.synced), (6, true));
+        // Whether the sync point reached the disk before its server died is not known here.
+    assert_eq!((stored.length, stored.synced), (6, false));
         drop(store);
         store = home.builder().boot_id(boot).open().await.unwrap();
     }

@@ -208,3 +208,17 @@ async fn a_restored_backup_that_lost_its_times_is_read_all_the_same() {
     }
     assert_eq!(due(&store, 60_000, None, 9).await, ["early"]);
 }
+
+#[tokio::test]
+async fn a_record_is_not_read_while_an_update_is_under_way_whose_caller_may_have_gone() {
+    let home = Home::new();
+    let store = home.store().await;
+    MetaStore::create(&store, &upload("u")).await.unwrap();
+    let under_way = store.0.records.enter(&id("u")).await;
+    let u = id("u");
+    let mut load = store.load(&u);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(load.as_mut().poll(&mut context).is_pending());
+    drop(under_way);
+    assert_eq!(load.await.unwrap().1, Revision(1));
+}
