@@ -135,6 +135,11 @@ where
 }
 
 /// Takes the bytes and records what counts of them.
+///
+/// Order: the record takes up a length that is declared, and a fence where bytes have to be proven;
+/// the bytes go into the store and are synced; what is not proven is cut; the record lifts the
+/// fence. A crash leaves a length that was declared (a client repeats it), bytes that were synced
+/// and not told, or a fence, up to which whoever comes next cuts ([`Session::open`]).
 pub(super) async fn receive<B>(
     exchange: &Exchange<'_>,
     session: &mut Session<'_>,
