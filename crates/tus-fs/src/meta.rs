@@ -122,6 +122,11 @@ impl Inner {
         let (upload, revision) = unseal(&bytes)
             .map_err(|error| StoreError::new(error.kind(), format!("{name}: {error}")))?;
         if upload.id != *id {
+            // Some file systems take two names for one that differ in their letters' case.
+            if upload.id.as_str().eq_ignore_ascii_case(id.as_str()) {
+                let text = format!("there is {}, but no {id}", upload.id);
+                return Err(StoreError::new(StoreErrorKind::NotFound, text));
+            }
             let text = format!("{name} is the record of upload {}", upload.id);
             return Err(StoreError::new(StoreErrorKind::Corrupt, text));
         }

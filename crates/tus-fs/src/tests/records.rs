@@ -116,6 +116,18 @@ async fn the_record_of_another_upload_is_corrupt() {
     fails(store.load(&id("yours")).await, StoreErrorKind::Corrupt);
 }
 
+/// As on a file system that takes both names for one.
+#[tokio::test]
+async fn an_id_in_other_letters_is_no_upload() {
+    let home = Home::new();
+    let store = home.store().await;
+    MetaStore::create(&store, &upload("mine")).await.unwrap();
+    fs::copy(home.file("mine.rec"), home.file("MINE.rec")).unwrap();
+    fails(store.load(&id("MINE")).await, StoreErrorKind::NotFound);
+    fs::copy(home.file("mine.rec"), home.file("mini.rec")).unwrap();
+    fails(store.load(&id("mini")).await, StoreErrorKind::Corrupt);
+}
+
 #[tokio::test]
 async fn a_planted_link_is_neither_read_nor_written_through() {
     let home = Home::new();
