@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Durability, FolderTemplate, FsStore, Inner, Naming, OnConflict,
     destination::Destination,
-    disk::{self, Dir, Open, Tap},
+    disk::{self, Dir, Tap},
     gate::Gates,
     layout, lock,
     meta::Doubtful,
@@ -78,8 +78,9 @@ impl FsStoreBuilder {
 
     /// The sub-folder of the destination for each upload; none by default.
     ///
-    /// Folders get the mode of the destination. Those that exist are used, links to folders are
-    /// not: an upload that would have to follow one is refused like one whose name is taken.
+    /// Folders get the mode of the destination, as far as the process's umask lets them. Those that
+    /// exist are used, links to folders are not: an upload that would have to follow one is refused
+    /// like one whose name is taken.
     pub fn folders(mut self, template: FolderTemplate) -> Self {
         self.folders = template;
         self
@@ -216,7 +217,7 @@ impl FsStoreBuilder {
 
 /// Tries whether files can be made and (under `power`) names be made durable.
 fn probe(dir: &Dir, durable: bool) -> io::Result<()> {
-    drop(dir.open(layout::PROBE, Open::Fresh)?);
+    drop(dir.open_fresh(layout::PROBE)?);
     dir.unlink(layout::PROBE)?;
     if durable { dir.sync() } else { Ok(()) }
 }

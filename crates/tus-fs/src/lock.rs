@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    disk::{Dir, File, Open},
+    disk::{Dir, File, Open, regular},
     layout,
 };
 
@@ -23,6 +23,7 @@ pub(crate) fn take(dir: &Dir, wait: Duration) -> io::Result<Option<File>> {
         }
         file => file?,
     };
+    regular(&file)?;
     let begun = Instant::now();
     loop {
         match file.try_lock()? {

@@ -6,7 +6,7 @@
 //! | update | write aside, sync, rename over, sync directory | the old record, or the new one |
 //! | remove | unlink, sync directory | the record, or none |
 //!
-//! What was written aside is written over by the next attempt. A record whose name could not be
+//! What was written aside is removed by the next attempt. A record whose name could not be
 //! synced is taken away again (create), or given its name anew before it is read (update).
 //!
 //! The file's time of modification says when the record is due, so that [`MetaStore::due`] opens
@@ -137,7 +137,7 @@ impl Inner {
     fn write_record(&self, upload: &Upload, revision: Revision) -> Result<String, StoreError> {
         let bytes = seal(upload, revision)?;
         let temp = layout::record_temp(&upload.id);
-        let file = self.dir.open(&temp, Open::Fresh).during("create", &temp)?;
+        let file = self.dir.open_fresh(&temp).during("create", &temp)?;
         let write = || {
             file.write_all_at(&bytes, 0)?;
             file.set_modified(due_mark(upload))?;

@@ -79,7 +79,7 @@ impl Inner {
 
     pub(crate) fn write_note(&self, id: &UploadId, note: &Note) -> Result<(), StoreError> {
         let name = layout::place(id);
-        let file = self.dir.open(&name, Open::Fresh).during("create", &name)?;
+        let file = self.dir.open_fresh(&name).during("create", &name)?;
         file.write_all_at(note.encode().as_bytes(), 0).during("write", &name)?;
         if self.durability == Durability::Power {
             file.sync_all().during("sync", &name)?;

@@ -112,8 +112,8 @@ impl Inner {
             self.dir.unlink(&name).during("remove", &name)?;
             return Ok(None);
         }
-        let slots =
-            Slots::new(self.dir.open(&name, Open::Fresh).during("create", &name)?, self.start);
+        let file = self.dir.open_fresh(&name).during("create", &name)?;
+        let slots = Slots::new(file, self.start);
         let slot = slots.begin(self.boot).during("write", &name)?;
         self.dir.sync().during("sync the directory of", &name)?;
         Ok(Some((slots, slot)))

@@ -174,16 +174,12 @@ impl Disk {
                 let there = self.live[dir].get(&at.1).copied();
                 match (how, there) {
                     (Open::New, Some(_)) => panic!("{at:?} was there"),
-                    (Open::New | Open::Fresh, None) => {
+                    (Open::New, None) => {
                         let durable = Content { mode: 0o600, ..Content::default() };
                         self.files.push(FileState { durable, since: Vec::new() });
                         let child = Child::File(self.files.len() - 1);
                         self.nodes.insert(*node, child);
                         self.name(seq, Naming::Set(dir, at.1.clone(), child));
-                    }
-                    (Open::Fresh, Some(child)) => {
-                        self.nodes.insert(*node, child);
-                        self.change(seq, *node, FileChange::SetLen(0));
                     }
                     (Open::Read | Open::Write, Some(child)) => {
                         self.nodes.insert(*node, child);

@@ -49,6 +49,9 @@ struct Ended {
     failed: u64,
 }
 
+/// How often a name is freed that somebody takes again.
+const LOOKS: usize = 8;
+
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 
 impl Dir {
@@ -110,12 +113,25 @@ impl Dir {
                 Open::Read => OFlags::RDONLY,
                 Open::Write => OFlags::RDWR,
                 Open::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-                Open::Fresh => OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC,
             };
         let act = || Act::Open { at: self.tap.name(name), how };
         let file = self.tap.see_open(act, || sys::openat(&self.file, name, flags, FILE_MODE))?;
         let tap = self.tap.of(&file, name);
         Ok(File::new(file, tap))
+    }
+
+    /// Makes a file in the place of whatever has its name.
+    ///
+    /// What is there is removed, not written to: it may be a link that somebody has planted, or
+    /// have another name elsewhere.
+    pub(crate) fn open_fresh(&self, name: &str) -> io::Result<File> {
+        for _ in 0..LOOKS {
+            match self.open(name, Open::New) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.unlink(name)?,
+                made => return made,
+            };
+        }
+        Err(Errno::EXIST.into())
     }
 
     /// What is under a name, a link being a link.

@@ -81,14 +81,12 @@ pub enum Open {
     Write,
     /// A new one; one that is there is an error.
     New,
-    /// A new one, or one that is there made empty.
-    Fresh,
 }
 
 /// Something that is done with the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act<'a> {
-    /// Opens a file, and makes or empties it as `how` says.
+    /// Opens a file, and makes it if `how` says so.
     Open {
         /// Its name.
         at: Name<'a>,
@@ -218,7 +216,7 @@ impl Act<'_> {
     /// Whether it may change the disk; opening a file that is there does not.
     pub fn changes(&self) -> bool {
         match self {
-            Act::Open { how, .. } => matches!(how, Open::New | Open::Fresh),
+            Act::Open { how, .. } => matches!(how, Open::New),
             Act::Enter { .. }
             | Act::Look { .. }
             | Act::Stat { .. }

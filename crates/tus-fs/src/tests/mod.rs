@@ -4,6 +4,7 @@ mod bytes;
 mod finish;
 mod full;
 mod opening;
+mod planted;
 mod power;
 mod records;
 mod repeats;
