@@ -11,6 +11,8 @@
 mod crowd;
 #[path = "full_disk/disk.rs"]
 mod disk;
+#[path = "full_disk/reserve.rs"]
+mod reserve;
 
 use std::{
     fs,
@@ -229,7 +231,9 @@ fn what_expires_on_a_full_disk_makes_room() {
 fn expires(random: &mut Random, durability: &str) {
     const ROOM: u64 = 4 << 20;
     let disk = Disk::new(ROOM, 0);
-    let server = start(&disk, &["--durability", durability, "--expire-after=2s"]);
+    // Both are to begin though neither fits.
+    let arguments = ["--durability", durability, "--expire-after=2s", "--disk-reserve=none"];
+    let server = start(&disk, &arguments);
     let addr = server.addr;
     let create = |length: u64, body: &[u8]| {
         let head = format!(

@@ -7,10 +7,9 @@ use std::{
 };
 
 use crate::{
-    Durability, FolderTemplate, FsStore, Inner, Naming, OnConflict,
+    Durability, FolderTemplate, FsStore, Inner, Naming, OnConflict, Reserve,
     destination::Destination,
     disk::{self, Dir, Tap},
-    gate::Gates,
     layout, lock,
     meta::Doubtful,
     naming::random_token,
@@ -32,6 +31,7 @@ pub struct FsStoreBuilder {
     folders: FolderTemplate,
     file_mode: u32,
     durability: Durability,
+    reserve: Reserve,
     wait_for_lock: Duration,
     boot_id: Option<String>,
     first: Step,
@@ -48,6 +48,7 @@ impl FsStoreBuilder {
             folders: FolderTemplate::default(),
             file_mode: 0o644,
             durability: Durability::default(),
+            reserve: Reserve::default(),
             wait_for_lock: Duration::ZERO,
             boot_id: None,
             first: Step::Link,
@@ -97,6 +98,14 @@ impl FsStoreBuilder {
     /// What the store's promises survive; [`Durability::Power`] by default.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// How much room new uploads leave; 5 % of the file system, at most 1 GiB, by default.
+    ///
+    /// Where less is free when the store is opened, that is logged.
+    pub fn reserve(mut self, reserve: Reserve) -> Self {
+        self.reserve = reserve;
         self
     }
 
@@ -165,21 +174,21 @@ impl FsStoreBuilder {
         };
         let boot = self.boot().map_err(&unusable_dir)?;
         let start = random_token().map_err(io::Error::other).map_err(&unusable_dir)?;
-        let start = boot_number(&start);
-        let (bytes, records) = (Arc::new(Gates::default()), Arc::new(Gates::default()));
-        let durability = self.durability;
-        let doubtful = Doubtful::default();
         let inner = Inner {
             dir,
             destination,
-            durability,
+            durability: self.durability,
+            reserve: self.reserve,
             boot,
-            start,
-            bytes,
-            records,
-            doubtful,
+            start: boot_number(&start),
+            bytes: Arc::default(),
+            records: Arc::default(),
+            doubtful: Doubtful::default(),
             _lock: lock,
         };
+        if let Err(error) = inner.refuse_full(0, true) {
+            tracing::warn!(%error, "new uploads are refused");
+        }
         Ok(FsStore(Arc::new(inner)))
     }
 

@@ -157,7 +157,9 @@ impl ChunkStore for FsStore {
             (Some(to), Some(place)) => Some(to.wish(new.id, place)),
             _ => None,
         };
+        let length = new.length.unwrap_or(0);
         self.on_bytes(new.id, move |inner, id| {
+            inner.refuse_full(length, wish.is_some())?;
             if let (Some(to), Some(wish)) = (&inner.destination, &wish) {
                 inner.refuse_taken(to, wish)?;
             }

@@ -14,7 +14,7 @@ mod file;
 mod tap;
 pub mod watch;
 
-pub(crate) use dir::Dir;
+pub(crate) use dir::{Dir, Room};
 pub(crate) use file::{File, regular};
 pub(crate) use tap::Tap;
 pub(crate) use watch::{Node, Open};

@@ -80,6 +80,7 @@ mod note;
 mod object;
 mod place;
 mod reader;
+mod reserve;
 mod slots;
 mod writer;
 
@@ -95,6 +96,7 @@ pub use disk::watch;
 pub use naming::{
     FolderTemplate, FolderTemplateError, Naming, OnConflict, ParseNamingError, ParseOnConflictError,
 };
+pub use reserve::Reserve;
 
 use crate::{
     destination::Destination,
@@ -125,6 +127,7 @@ pub(crate) struct Inner {
     dir: Dir,
     destination: Option<Destination>,
     durability: Durability,
+    reserve: Reserve,
     /// Which boot of the machine this is.
     boot: u64,
     /// Which start of the store this is; no two are alike.

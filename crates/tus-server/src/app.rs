@@ -50,7 +50,8 @@ pub(crate) async fn store(settings: &Settings) -> Result<FsStore, ConfigError> {
     let mut builder = FsStore::builder(&settings.upload_dir)
         .naming(naming)
         .on_conflict(on_conflict)
-        .durability(durability);
+        .durability(durability)
+        .reserve(settings.disk_reserve);
     if let Some(directory) = &settings.destination_dir {
         builder = builder.destination(directory);
     }

@@ -42,6 +42,15 @@ pub(crate) struct Found {
     pub(crate) modified: i64,
 }
 
+/// The room of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// What a user without privileges may take.
+    pub(crate) free: u64,
+    /// All there is; 0 where the file system does not say.
+    pub(crate) total: u64,
+}
+
 /// The numbers of the last sync that succeeded and of the last that failed.
 #[derive(Debug, Default)]
 struct Ended {
@@ -220,6 +229,19 @@ impl Dir {
             Ok(entry) => entry.file_name().to_str().ok().map(|name| Ok(name.to_owned())),
             Err(error) => Some(Err(error.into())),
         }))
+    }
+
+    /// How much room its file system has.
+    pub(crate) fn room(&self) -> io::Result<Room> {
+        let ask = || match sys::fstatvfs(&self.file) {
+            Err(Errno::NOSYS | Errno::OPNOTSUPP) => Ok(Room { free: 0, total: 0 }),
+            found => {
+                let found = found?;
+                let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+                Ok(Room { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
+            }
+        };
+        self.tap.see(|| Act::Room { dir: self.tap.node() }, ask)
     }
 
     /// Makes the names in it durable.

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use tus_core::store::MetaStore;
 
 use super::*;
-use crate::Durability;
+use crate::{Durability, Reserve};
 
 /// A small tmpfs, unmounted when it is dropped.
 struct Disk(TempDir);
@@ -21,7 +21,7 @@ impl Disk {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self(dir));
         }
-        eprintln!("SKIPPED: no tmpfs can be mounted here, a full disk was not tried");
+        eprintln!("NOT RUN: a full disk; mounting a small tmpfs needs root");
         None
     }
 }
@@ -144,4 +144,74 @@ async fn a_concatenation_that_finds_no_room_gives_back_what_it_took() {
     assert_eq!(store.stat(&at).await.unwrap().length, 0);
     // There is room again for something smaller.
     append(&store, &at, noise(300 * 1024)).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_would_not_leave_the_reserve_is_refused_at_its_creation() {
+    const MIB: u64 = 1 << 20;
+    let declares = async |store: &FsStore, text: &str, length: Option<u64>| {
+        let upload = Upload { length, ..upload(text) };
+        let mut new = NewObject::new(&upload.id);
+        (new.length, new.place) = (length, Some(PlaceAs::of(&upload)));
+        ChunkStore::create(store, &new).await
+    };
+    let Some(disk) = Disk::new("size=16m") else {
+        return;
+    };
+    let up = disk.0.path().join("up");
+    let builder = FsStore::builder(&up).reserve(Reserve::Bytes(4 * MIB));
+    let store = builder.clone().open().await.unwrap();
+    let text = fails(declares(&store, "large", Some(13 * MIB)).await, StoreErrorKind::Full);
+    assert!(text.contains("of which 4194304 are kept"), "{text}");
+    assert!(!up.join("large.bin").exists());
+    declares(&store, "fits", Some(11 * MIB)).await.unwrap();
+    declares(&store, "deferred", None).await.unwrap();
+
+    // Bytes of an upload that exists may use the reserve up; nothing new may come then.
+    let at = Locator::new("upload:fits");
+    append(&store, &at, noise(13 * MIB as usize)).await;
+    for length in [None, Some(0), Some(1)] {
+        fails(declares(&store, "late", length).await, StoreErrorKind::Full);
+    }
+    append(&store, &Locator::new("upload:deferred"), noise(MIB as usize)).await;
+    drop(store);
+    let store = builder.reserve(Reserve::None).open().await.unwrap();
+    declares(&store, "bold", Some(1 << 40)).await.unwrap();
+
+    // Where it is placed by a copy, there must be room for that.
+    let Some(other) = Disk::new("size=64m") else {
+        return;
+    };
+    drop(store);
+    let reserve = Reserve::Share { percent: 10, at_most: MIB };
+    let builder = FsStore::builder(other.0.path()).destination(disk.0.path().join("done"));
+    let store = builder.reserve(reserve).open().await.unwrap();
+    fails(declares(&store, "placed", Some(2 * MIB)).await, StoreErrorKind::Full);
+    let part = upload("part");
+    let mut new = NewObject::new(&part.id);
+    new.length = Some(32 * MIB);
+    ChunkStore::create(&store, &new).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_finish_on_one_file_system_needs_no_second_copy() {
+    let Some(disk) = Disk::new("size=8m") else {
+        return;
+    };
+    let builder = FsStore::builder(disk.0.path().join("up")).reserve(Reserve::None);
+    let store = builder.destination(disk.0.path().join("done")).open().await.unwrap();
+    let (upload, bytes) = (named("u", "a.bin"), noise(6 << 20));
+    let at = create(&store, &upload).await.unwrap();
+    append(&store, &at, bytes.clone()).await;
+    let placed = finish(&store, &upload, &at).await.unwrap();
+    ChunkStore::remove(&store, &at).await.unwrap();
+    assert!(read(&store, &placed).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_reserve_that_is_never_left_refuses_everything_on_any_machine() {
+    let home = Home::new();
+    let store = home.builder().reserve(Reserve::Bytes(u64::MAX)).open().await.unwrap();
+    fails(create(&store, &upload("u")).await, StoreErrorKind::Full);
+    assert_eq!(home.names(), Vec::<String>::new());
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tus_core::{Origins, TrustedProxy};
+use tus_fs::Reserve;
 
 use super::ConfigError;
 use super::resolve::Given;
@@ -122,6 +123,10 @@ settings! {
         existing_file: ExistingFile = "error", One("POLICY"), ExistingFile::read;
         /// What stored bytes survive: `power` loss, or only the end of the `process`.
         durability: Durability = "power", One("LEVEL"), Durability::read;
+        /// Room that new uploads leave on the disks of both directories: a size, a percentage of
+        /// the disk, both (the smaller counts), or `none`. An upload whose length would not leave
+        /// it is answered 507; those that exist may use it up.
+        disk_reserve: Reserve = "5%,1GiB", One("SIZE"), values::reserve;
     }
     "Uploads" {
         /// Largest length of an upload; 0 is unlimited.

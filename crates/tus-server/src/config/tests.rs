@@ -72,6 +72,7 @@ fn another_value(key: &str) -> &'static str {
         "file_name_format" => "keep",
         "existing_file" => "rename",
         "durability" => "process",
+        "disk_reserve" => "2GiB",
         "max_size" => "5MB",
         "expire_mode" => "fixed",
         "disable_download" | "disable_termination" | "disable_concatenation" => "true",
@@ -109,6 +110,7 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(settings.max_size, Some(10 << 30));
     assert_eq!(settings.expire_after, Some(std::time::Duration::from_hours(24)));
     assert_eq!(settings.durability, Durability::Power);
+    assert_eq!(settings.disk_reserve, tus_fs::Reserve::default());
     assert_eq!((settings.max_connections, settings.max_connections_per_address), (10_000, None));
     assert_eq!(settings.head_timeout, std::time::Duration::from_secs(10));
     assert_eq!(settings.keep_alive_timeout, std::time::Duration::from_secs(60));

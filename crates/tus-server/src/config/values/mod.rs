@@ -14,7 +14,8 @@ use tracing_subscriber::EnvFilter;
 pub(crate) use choice::{Durability, ExistingFile, ExpireMode, FileNameFormat, LogFormat};
 pub(crate) use peers::{origins, proxies};
 pub(crate) use quantity::{
-    count, count_limit, duration, field_size, head_size, lifetime, positive_duration, size_limit,
+    count, count_limit, duration, field_size, head_size, lifetime, positive_duration, reserve,
+    size_limit,
 };
 
 /// The word for "not set", so that a stronger source can take back what a weaker one set.

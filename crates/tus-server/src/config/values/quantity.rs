@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::Parsed;
+use tus_fs::Reserve;
+
+use super::{NONE, Parsed};
 
 /// Beyond a century a deadline can no longer be counted on every clock.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -43,6 +45,31 @@ fn size(text: &str) -> Parsed<u64> {
 /// A largest size; 0 is none.
 pub(crate) fn size_limit(text: &str) -> Parsed<Option<u64>> {
     Ok(Some(size(text)?).filter(|size| *size > 0))
+}
+
+/// Room to be left: a size, a percentage, or both, of which the smaller counts; 0 is none.
+pub(crate) fn reserve(text: &str) -> Parsed<Reserve> {
+    const WRONG: &str = "is not room to leave; write a size, a percentage below 100%, or both, for \
+                         example 2GiB, 5% or 5%,2GiB, or none";
+    let (mut percent, mut bytes) = (None, None);
+    for part in text.split(',').map(str::trim) {
+        let known = match part.strip_suffix('%') {
+            Some(share) => {
+                let share = share.trim_end().parse().ok().filter(|share| *share < 100_u8);
+                percent.replace(share.ok_or(WRONG)?).is_some()
+            }
+            None if text == NONE => bytes.replace(0).is_some(),
+            None => bytes.replace(size(part).map_err(|_| WRONG)?).is_some(),
+        };
+        if known {
+            return Err(WRONG.to_owned());
+        }
+    }
+    Ok(match (percent, bytes) {
+        (Some(0), _) | (_, Some(0)) => Reserve::None,
+        (Some(percent), bytes) => Reserve::Share { percent, at_most: bytes.unwrap_or(u64::MAX) },
+        (None, bytes) => Reserve::Bytes(bytes.unwrap_or(0)),
+    })
 }
 
 /// The largest head of a request: no more than what is read at once.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use tus_core::Origins;
+use tus_fs::Reserve;
 
 use super::*;
 
@@ -21,6 +22,31 @@ fn sizes_are_bytes_or_have_a_unit() {
     }
     assert_eq!(size_limit("0"), Ok(None));
     assert_eq!(size_limit("0GiB"), Ok(None));
+}
+
+#[test]
+fn a_reserve_is_a_size_a_percentage_or_the_smaller_of_both() {
+    let share = |percent, at_most| Ok(Reserve::Share { percent, at_most });
+    for (text, expected) in [
+        ("2GiB", Ok(Reserve::Bytes(2 << 30))),
+        ("1_000", Ok(Reserve::Bytes(1000))),
+        ("5%", share(5, u64::MAX)),
+        ("99 %", share(99, u64::MAX)),
+        ("5%,1GiB", share(5, 1 << 30)),
+        ("1GiB, 5%", share(5, 1 << 30)),
+        ("none", Ok(Reserve::None)),
+        ("0", Ok(Reserve::None)),
+        ("0%", Ok(Reserve::None)),
+        ("5%,0", Ok(Reserve::None)),
+    ] {
+        assert_eq!(reserve(text), expected, "{text}");
+    }
+    for text in [
+        "", ",", "%", "100%", "-5%", "5.5%", "5%%", "1G", "5%,", "5%,5%", "1GB,2GB", "none,5%",
+        "5%,none", "1,2,3", "8192PiB", "many",
+    ] {
+        assert!(reserve(text).unwrap_err().starts_with("is not room to leave; "), "{text}");
+    }
 }
 
 #[test]
