@@ -9,6 +9,9 @@
     reason = "a test that cannot go on panics, and its helpers do so too"
 )]
 
+#[path = "torn/short.rs"]
+mod short;
+
 use std::{
     collections::HashMap,
     fs,

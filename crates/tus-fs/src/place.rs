@@ -87,11 +87,15 @@ impl Inner {
     }
 
     /// The upload, settled and durable, if it has exactly `length` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if it has not: somebody knew that it had, and no repeat will bring them back.
     pub(crate) fn whole(&self, id: &UploadId, length: u64) -> Result<Object, StoreError> {
         let mut object = self.look(id)?;
         if object.stored.length != length {
             let text = format!("upload {id} has {} bytes of {length}", object.stored.length);
-            return Err(StoreError::new(StoreErrorKind::Conflict, text));
+            return Err(StoreError::new(StoreErrorKind::Corrupt, text));
         }
         self.settle(id, &mut object)?;
         if !object.stored.synced {

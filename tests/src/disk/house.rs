@@ -58,6 +58,8 @@ pub struct Setup {
     pub in_place: bool,
     /// Whether calls to the system fail at times.
     pub fails_at_times: bool,
+    /// Whether nobody notes anything, as what was told is not promised any more.
+    pub is_deaf: bool,
     /// Whether names that were removed may be back, because a sync failed before the power went.
     pub is_untidy: bool,
 }
@@ -75,6 +77,7 @@ impl Default for Setup {
             no_links: None,
             in_place: false,
             fails_at_times: false,
+            is_deaf: false,
             is_untidy: false,
         }
     }
@@ -138,6 +141,9 @@ impl House {
 
     /// Notes what somebody does or hears.
     pub fn tell(&self, mark: &Mark) {
+        if self.setup.is_deaf {
+            return;
+        }
         (self.sink)(mark);
         let heard = self.knowledge().hear(mark);
         if let Err(wrong) = heard {

@@ -30,6 +30,14 @@ pub(super) async fn read(
     };
     let stored = chunks.stat(&upload.locator).await.map_err(gone)?;
     let length = stored.length;
+    if upload.length.is_some_and(|declared| declared != length) {
+        // A part of it would pass for the whole.
+        tracing::error!(
+            upload = %id, stored = length, length = upload.length,
+            "a complete upload has another length than its record says"
+        );
+        return Err(Refusal::Internal);
+    }
     let etag = format!("\"{id}-{length:x}-{:x}\"", stored.modified.as_millis());
     let (range, partial) = match read::select(command, length, &etag)? {
         Selection::NotModified => return Ok((Outcome::NotModified { etag }, None)),

@@ -38,7 +38,7 @@ async fn an_upload_that_is_not_whole_is_not_finished() {
         let upload = named("u", "a.txt");
         let at = whole(&store, &upload, "hell").await;
         let finished = store.finish(&at, &FinishAs::of(&upload, 5)).await;
-        fails(finished, StoreErrorKind::Conflict);
+        fails(finished, StoreErrorKind::Corrupt);
         assert_eq!(store.stat(&at).await.unwrap().length, 4);
     }
 }
