@@ -10,4 +10,5 @@ mod scenes;
 pub use client::{Client, How};
 pub use house::{House, Placing, Setup, Sink, disks};
 pub use knowledge::{Event, Flight, Knowledge, Known, Mark, Plan, Role};
+pub use recovery::Salvaged;
 pub use scenes::{Scene, at_random, large, scenes};

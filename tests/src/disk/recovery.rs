@@ -6,9 +6,77 @@ use tus_core::UploadId;
 use tus_core::store::MetaStore;
 use tus_fs::{Durability, FsStore};
 
-use super::{Client, Event, Placing, Role, client::PATIENCE};
+use super::{Client, Event, Known, Placing, Role, client::PATIENCE};
+use crate::rig::{Ask, Frames};
+
+/// What is left of an upload of which nothing was synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Salvaged {
+    /// It comes to its end.
+    Whole,
+    /// It does, with zeros where bytes were lost.
+    Holes,
+    /// It was lost.
+    Gone,
+    /// It can only be refused, as what is stored of it contradicts itself.
+    Refused,
+}
 
 impl Client {
+    /// Goes on with an upload after a loss of power that nothing was promised to survive.
+    ///
+    /// # Panics
+    ///
+    /// If it is stuck, or comes to an end with bytes that nobody sent.
+    pub async fn salvage(&self, id: &str, known: &Known) -> Salvaged {
+        let url = format!("/files/{id}");
+        let body = &known.plan.body;
+        let mut last = None;
+        for _ in 0..12 {
+            let head = Ask::head(&url).send(&self.tus).await;
+            last = Some(head.status);
+            match (head.status, head.offset()) {
+                (404 | 410, _) => return Salvaged::Gone,
+                (422, _) => return Salvaged::Whole,
+                (200, Some(offset))
+                    if offset == known.length() && head.length() == Some(offset) =>
+                {
+                    let answer = Ask::get(&url).send(&self.tus).await;
+                    match answer.status {
+                        200 if answer.body == *body => return Salvaged::Whole,
+                        200 => {}
+                        410 => return Salvaged::Gone,
+                        500 => return Salvaged::Refused,
+                        _ => panic!("GET {id}: {answer:?}"),
+                    }
+                    assert_eq!(answer.body.len(), body.len(), "GET {id}");
+                    let mut pairs = answer.body.iter().zip(body);
+                    assert!(pairs.all(|(got, sent)| got == sent || *got == 0), "{id}: other bytes");
+                    return Salvaged::Holes;
+                }
+                (200, Some(offset)) => {
+                    assert!(offset <= known.length(), "{id} has {offset} bytes");
+                    let rest = body.slice(usize::try_from(offset).expect("a small test")..);
+                    let patch = Ask::patch(&url, offset).length(known.length());
+                    patch.body(Frames::whole(&rest)).send(&self.tus).await;
+                }
+                // A final waits for its parts, which may be lost for good.
+                (200, None) => {
+                    self.tus.sweep().await;
+                    self.pause(&head).await;
+                }
+                (423 | 500.., _) => self.pause(&head).await,
+                _ => panic!("HEAD {id}: {head:?}"),
+            }
+        }
+        // The application says 503 if it cannot read what it is told of. And a final may wait for a
+        // part that its client has to send again.
+        let is_final = matches!(known.plan.role, Role::Final(_));
+        let is_said = matches!(last, Some(500 | 503)) || (last == Some(200) && is_final);
+        assert!(is_said, "{id} is stuck: {last:?}");
+        Salvaged::Refused
+    }
+
     /// Holds the server to all that it has told, and brings every upload to its end.
     ///
     /// # Panics

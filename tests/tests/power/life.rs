@@ -4,15 +4,16 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tempfile::TempDir;
+use tus_fs::{Durability, FsStore};
 use tus_tests::{
-    disk::{Client, House, Knowledge, Scene, Setup, disks},
+    disk::{Client, House, Knowledge, Salvaged, Scene, Setup, disks},
     process::Random,
 };
 
@@ -29,6 +30,33 @@ pub(crate) struct Blow {
     pub(crate) manner: Manner,
     pub(crate) left: Left,
     pub(crate) seed: u64,
+}
+
+/// What became of uploads of which nothing was synced.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Losses {
+    pub(crate) whole: u64,
+    pub(crate) holes: u64,
+    pub(crate) gone: u64,
+    pub(crate) refused: u64,
+}
+
+impl Losses {
+    fn count(&mut self, salvaged: Salvaged) {
+        *match salvaged {
+            Salvaged::Whole => &mut self.whole,
+            Salvaged::Holes => &mut self.holes,
+            Salvaged::Gone => &mut self.gone,
+            Salvaged::Refused => &mut self.refused,
+        } += 1;
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.whole += other.whole;
+        self.holes += other.holes;
+        self.gone += other.gone;
+        self.refused += other.refused;
+    }
 }
 
 /// What was done in one boot.
@@ -52,9 +80,8 @@ impl Life {
         let home = tempfile::tempdir_in(disks()).unwrap();
         let broken = breaks.is_some();
         let setup = Setup { fails_at_times: broken, is_untidy: broken, ..scene.setup.clone() };
-        Self::live(&home, &setup, 1, Knowledge::default(), breaks, &async |client: &Client| {
-            scene.play(client).await;
-        })
+        let play = async |client: &Client, _: &FsStore| scene.play(client).await;
+        Self::live(&home, &setup, 1, Knowledge::default(), breaks, &play)
     }
 
     /// A boot that begins with a directory and what is known.
@@ -64,7 +91,7 @@ impl Life {
         boot: u64,
         knowledge: Knowledge,
         breaks: Option<usize>,
-        what: &impl AsyncFn(&Client),
+        what: &impl AsyncFn(&Client, &FsStore),
     ) -> Result<Self, String> {
         let disk = Disk::of(home.path());
         let recorder = Arc::new(Recorder::new(setup.no_links, breaks));
@@ -86,14 +113,7 @@ impl Life {
                     store.unwrap_or_else(|error| panic!("the store does not open: {error}"));
                 opening.store(recorder.syncs(), Ordering::SeqCst);
                 let client = Client::new(house.serve(store.clone()), &house);
-                if boot > 1 {
-                    client.is_durable();
-                }
-                what(&client).await;
-                if boot > 1 {
-                    client.recover().await;
-                    client.has_kept_house(&store).await;
-                }
+                what(&client, &store).await;
                 client.tus.drain(Duration::from_secs(30)).await;
                 assert!(house.complaints().is_empty(), "{:?}", house.complaints());
             });
@@ -142,6 +162,31 @@ impl Life {
 
     /// Cuts the power, boots again, and has the clients go on.
     pub(crate) fn cut(&self, blow: &Blow) -> Result<Self, String> {
+        let (home, knowledge) = self.left(blow);
+        let go_on = async |client: &Client, store: &FsStore| {
+            client.is_durable();
+            client.recover().await;
+            client.has_kept_house(store).await;
+        };
+        Self::live(&home, &self.setup, self.boot + 1, knowledge, None, &go_on)
+    }
+
+    /// The same where nothing was ever synced, and nothing is told that outlives the boot.
+    pub(crate) fn cut_unsynced(&self, blow: &Blow, losses: &Mutex<Losses>) -> Result<Self, String> {
+        let (home, knowledge) = self.left(blow);
+        let go_on = async |client: &Client, _: &FsStore| {
+            let mut found = Losses::default();
+            for (id, known) in &knowledge.uploads {
+                found.count(client.salvage(id, known).await);
+            }
+            losses.lock().unwrap().add(&found);
+        };
+        let setup = Setup { is_deaf: true, ..self.setup.clone() };
+        Self::live(&home, &setup, self.boot + 1, Knowledge::default(), None, &go_on)
+    }
+
+    /// What a loss of power leaves, and who knew what.
+    fn left(&self, blow: &Blow) -> (TempDir, Knowledge) {
         let (mut disk, mut knowledge) = (self.disk.clone(), self.knowledge.clone());
         for (seq, entry) in self.log[..blow.at].iter().enumerate() {
             match entry {
@@ -150,8 +195,11 @@ impl Life {
             }
         }
         let home = tempfile::tempdir_in(disks()).unwrap();
-        disk.cut(blow.manner, blow.left, &mut Random(blow.seed | 1), home.path());
-        Self::live(&home, &self.setup, self.boot + 1, knowledge, None, &async |_: &Client| {})
+        let mut random = Random(blow.seed | 1);
+        // Where bytes are told that no sync covers, a sector of garbage could be among them.
+        let garbage = self.setup.durability == Durability::Power;
+        disk.cut(blow.manner, blow.left, garbage, &mut random, home.path());
+        (home, knowledge)
     }
 }
 

@@ -49,6 +49,17 @@ pub(crate) enum Left {
 pub(crate) const LEFT: [Left; 6] =
     [Left::Nothing, Left::Everything, Left::Names, Left::Bytes, Left::Holes, Left::Some];
 
+/// What a file is to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Sectors that are torn.
+    Slot,
+    /// Anything where nothing was durable.
+    Synced,
+    /// Zeros there, as nobody syncs it.
+    Unsynced,
+}
+
 type File = usize;
 type Dir = usize;
 
@@ -280,10 +291,17 @@ impl Disk {
     }
 
     /// Writes to an empty directory what a loss of power may leave.
-    pub(crate) fn cut(&self, manner: Manner, left: Left, random: &mut Random, to: &Path) {
+    pub(crate) fn cut(
+        &self,
+        manner: Manner,
+        left: Left,
+        garbage: bool,
+        random: &mut Random,
+        to: &Path,
+    ) {
         let names = self.names_left(manner, left, random);
         let mut made = HashMap::new();
-        self.lay(HOME, &names, left, random, &mut made, to);
+        self.lay(HOME, &names, (left, garbage), random, &mut made, to);
     }
 
     fn names_left(&self, manner: Manner, left: Left, random: &mut Random) -> Names {
@@ -317,7 +335,7 @@ impl Disk {
         &self,
         dir: Dir,
         names: &Names,
-        left: Left,
+        left: (Left, bool),
         random: &mut Random,
         made: &mut HashMap<File, std::path::PathBuf>,
         to: &Path,
@@ -335,7 +353,12 @@ impl Disk {
                     fs::hard_link(&made[file], &path).unwrap();
                 }
                 Child::File(file) => {
-                    let content = self.files[*file].cut(left, name.ends_with(".slot"), random);
+                    let kind = match left.1 {
+                        _ if name.ends_with(".slot") => Kind::Slot,
+                        true => Kind::Synced,
+                        false => Kind::Unsynced,
+                    };
+                    let content = self.files[*file].cut(left.0, kind, random);
                     fs::write(&path, &content.bytes).unwrap();
                     let opened = fs::File::options().write(true).open(&path).unwrap();
                     if let Some(modified) = content.modified {
@@ -440,7 +463,7 @@ impl FileState {
         self.durable.bytes.resize(length.max(self.durable.bytes.len()), 0);
     }
 
-    fn cut(&self, left: Left, is_slot: bool, random: &mut Random) -> Content {
+    fn cut(&self, left: Left, kind: Kind, random: &mut Random) -> Content {
         let versions = self.versions();
         let (old, new) = (&versions[0], versions.last().unwrap());
         let left = match left {
@@ -456,7 +479,7 @@ impl FileState {
                 bytes.resize(new.len(), 0);
                 bytes
             }
-            Left::Some => some(&versions, is_slot, random),
+            Left::Some => some(&versions, kind, random),
         };
         let mut content = Content { bytes, ..self.durable.clone() };
         for (_, change) in &self.since {
@@ -476,7 +499,7 @@ impl FileState {
 }
 
 /// Each sector as it was at some time, and the length as it was at another.
-fn some(versions: &[Vec<u8>], is_slot: bool, random: &mut Random) -> Vec<u8> {
+fn some(versions: &[Vec<u8>], kind: Kind, random: &mut Random) -> Vec<u8> {
     let pick = |random: &mut Random| &versions[random.below(versions.len() as u64) as usize];
     let length = pick(random).len();
     let mut bytes = Vec::with_capacity(length);
@@ -492,9 +515,9 @@ fn some(versions: &[Vec<u8>], is_slot: bool, random: &mut Random) -> Vec<u8> {
         let mut one = sector(pick(random));
         let was_durable = at < versions[0].len();
         let is_new = versions.iter().any(|version| sector(version) != sector(&versions[0]));
-        if is_new && !was_durable && random.below(6) == 0 {
+        if is_new && !was_durable && kind != Kind::Unsynced && random.below(6) == 0 {
             one = (0..size).map(|_| random.draw().to_le_bytes()[3]).collect();
-        } else if is_new && is_slot && random.below(4) == 0 {
+        } else if is_new && kind == Kind::Slot && random.below(4) == 0 {
             // Slots are to stand even a sector that is torn.
             let other = sector(pick(random));
             let torn = random.below(size as u64) as usize;
