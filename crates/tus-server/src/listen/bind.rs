@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 
 use super::Peer;
 use super::io::Stream;
@@ -16,8 +16,9 @@ use super::io::Stream;
 /// The mode of a unix socket: whoever shares the group may connect.
 const SOCKET_MODE: u32 = 0o660;
 
-/// How many connections may wait to be accepted.
-const BACKLOG: u32 = 1024;
+/// How many connections may wait to be accepted, if the system lets them; one more would try
+/// again after a second.
+const BACKLOG: u32 = 4096;
 
 /// How many bytes the kernel takes from us that it has not sent yet. Without a bound it takes
 /// megabytes for a peer that reads none of them, until the whole machine has no memory left for
@@ -90,8 +91,7 @@ impl Listener {
         let unresolved = |error| BindError::Unresolved(host.to_owned(), error);
         let mut failed = unresolved(ErrorKind::NotFound.into());
         for address in tokio::net::lookup_host((host, port)).await.map_err(unresolved)? {
-            let bound = TcpListener::bind(address).await;
-            match bound.and_then(|socket| Ok((socket.local_addr()?, socket))) {
+            match bind_tcp(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
                 Ok((bound, socket)) => {
                     let address = Address::Tcp(bound);
                     return Ok(Self { address, kind: Kind::Tcp(socket), told: None });
@@ -194,6 +194,17 @@ fn tcp_refused(address: SocketAddr, error: io::Error) -> BindError {
         }
         _ => BindError::Refused(name, error, way_out),
     }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Connections of a server that was stopped do not keep the next one from the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixSocket> {
