@@ -384,6 +384,29 @@ fn help_names_every_flag_variable_default_and_section() {
 }
 
 #[test]
+fn the_readme_lists_the_bounds_with_their_defaults() {
+    let readme = include_str!("../../../../README.md");
+    let listed: Vec<(&str, &str)> = readme
+        .lines()
+        .filter_map(|line| {
+            let (flag, rest) = line.strip_prefix("| `--")?.split_once("` | ")?;
+            Some((flag, rest.split_once(" | ")?.0))
+        })
+        .collect();
+    for (flag, default) in &listed {
+        let setting = TABLE.iter().find(|setting| setting.flag() == *flag);
+        assert_eq!(setting.map(|setting| setting.default), Some(*default), "--{flag}");
+    }
+    let bounds = TABLE.iter().filter(|setting| {
+        setting.section == "Connections"
+            || ["max_", "min_"].iter().any(|start| setting.key.starts_with(start))
+    });
+    for setting in bounds {
+        assert!(listed.iter().any(|(flag, _)| setting.flag() == *flag), "--{}", setting.flag());
+    }
+}
+
+#[test]
 fn version_is_that_of_the_crate() {
     assert_eq!(printed(&["--version"]), concat!("tus-server ", env!("CARGO_PKG_VERSION"), "\n"));
 }
