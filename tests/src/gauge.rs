@@ -1,6 +1,6 @@
 //! What a process takes, as the system keeps books about it (Linux).
 
-use std::fs;
+use std::{fs, time::Duration};
 
 /// How many bytes of memory it holds.
 pub fn resident(process: u32) -> u64 {
@@ -26,6 +26,16 @@ pub fn threads(process: u32) -> u64 {
 /// How many descriptors it has open.
 pub fn descriptors(process: u32) -> usize {
     fs::read_dir(format!("/proc/{process}/fd")).expect("its descriptors").count()
+}
+
+/// How long its threads have been running on a processor, to a hundredth of a second.
+pub fn processor_time(process: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("a live process");
+    // After the name, which may hold anything, the 12th and 13th are user and system time.
+    let (_, numbers) = stat.rsplit_once(')').expect("a name");
+    let ticks = numbers.split_whitespace().skip(11).take(2);
+    let ticks = ticks.map(|ticks| ticks.parse::<u64>().expect("a number of ticks"));
+    Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
 fn field(process: u32, name: &str) -> u64 {
