@@ -18,6 +18,8 @@ mod matrix;
 mod rare;
 #[path = "faults/stalled.rs"]
 mod stalled;
+#[path = "faults/untold.rs"]
+mod untold;
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 

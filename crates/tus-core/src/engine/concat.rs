@@ -151,7 +151,7 @@ async fn try_leased(
     if !session.upload.is_open() {
         return complete::announce(session, request).await;
     }
-    let parts = match load_parts(tus, &session.upload).await {
+    let parts = match load_told(tus, &session.upload).await {
         Ok(parts) => parts,
         Err(Refusal::NotFound) => {
             terminate::end(session, GoneReason::PartLost, Tell::Nobody).await?;
@@ -236,6 +236,24 @@ async fn load_parts(tus: &Inner, upload: &Upload) -> Result<BTreeMap<UploadId, U
         parts.insert(id, part);
     }
     Ok(parts)
+}
+
+/// The records of all parts of an open final, told of it as long as it waits for one of them.
+///
+/// Its creation may have died, or a store failed, before all of them were. A part that became
+/// complete before it was told has had nobody look at the final, so they are loaded again.
+///
+/// # Errors
+///
+/// `NotFound` if one is gone.
+async fn load_told(tus: &Inner, upload: &Upload) -> Result<BTreeMap<UploadId, Upload>, Refusal> {
+    let parts = load_parts(tus, upload).await?;
+    let told = parts.values().all(|part| part.finals.contains(&upload.id));
+    if told || parts.values().all(Upload::is_complete) {
+        return Ok(parts);
+    }
+    register(tus, upload).await;
+    load_parts(tus, upload).await
 }
 
 /// When the last byte of any part of an open final was written, or the final was made.
