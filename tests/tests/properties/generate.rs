@@ -64,8 +64,7 @@ fn append() -> impl Strategy<Value = Request> {
     )
 }
 
-/// A request for one upload.
-fn for_one() -> impl Strategy<Value = Request> {
+fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         4 => create(),
         5 => append(),
@@ -73,12 +72,6 @@ fn for_one() -> impl Strategy<Value = Request> {
         3 => upload().prop_map(|upload| Request::Head { upload }),
         1 => (upload(), prop::bool::weighted(0.2))
             .prop_map(|(upload, stays)| Request::Delete { upload, stays }),
-    ]
-}
-
-fn request() -> impl Strategy<Value = Request> {
-    prop_oneof![
-        16 => for_one(),
         3 => (vec(upload(), 1..4), mood())
             .prop_map(|(parts, mood)| Request::Concat { parts, mood }),
     ]
@@ -120,9 +113,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Sweep),
         1 => off.prop_map(Operation::Round),
         1 => Just(Operation::Restart),
-        // A final whose creation was cut off may wait without its parts knowing, until the sweeper
-        // sees them complete; the matrix of faults has that.
-        2 => (1..12_u8, any::<bool>(), for_one())
+        2 => (1..16_u8, any::<bool>(), request())
             .prop_map(|(at, after, request)| Operation::Crash { at, after, request }),
     ]
 }
