@@ -8,14 +8,20 @@
     reason = "a test that cannot go on panics, and its helpers do so too"
 )]
 
+#[path = "faults/client.rs"]
+mod client;
 #[path = "faults/found.rs"]
 mod found;
+#[path = "faults/ground.rs"]
+mod ground;
 #[path = "faults/hooks.rs"]
 mod hooks;
 #[path = "faults/matrix.rs"]
 mod matrix;
 #[path = "faults/rare.rs"]
 mod rare;
+#[path = "faults/run.rs"]
+mod run;
 #[path = "faults/stalled.rs"]
 mod stalled;
 #[path = "faults/untold.rs"]
@@ -25,7 +31,7 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use matrix::{matrix, matrix_of};
+use matrix::{Bears, matrix, matrix_of};
 use tus_core::{Expiry, Phase, Policy};
 use tus_tests::rig::{Application, Ask, Frames, Piece, crc32};
 
@@ -165,7 +171,7 @@ fn a_piece_with_a_wrong_checksum_in_a_trailer_that_was_announced() {
 /// which nobody had promised anything.)
 #[test]
 fn a_piece_with_a_wrong_checksum_in_a_trailer_that_nobody_announced() {
-    matrix_of(&Policy::default(), Application::default, &matrix::FAILURES, async |run| {
+    matrix_of(&Policy::default(), Application::default, Bears::NoSuddenDeath, async |run| {
         let url = run.create(|| Ask::post().length(length())).await;
         run.send_until(&url, TEXT, 4).await;
         let wrong = Ask::patch(&url, 4);
@@ -212,7 +218,7 @@ fn a_termination_of_a_complete_upload() {
 #[test]
 fn a_termination_of_an_upload_that_was_not_announced_yet() {
     let application = || Application { fails: AtomicU64::new(u64::MAX), ..Application::default() };
-    matrix_of(&Policy::default(), application, &matrix::ALL, async |run| {
+    matrix_of(&Policy::default(), application, Bears::Everything, async |run| {
         let url = run.create(|| Ask::post().length(length())).await;
         run.send_all(&url, TEXT).await;
         run.end(&url).await;
@@ -245,7 +251,7 @@ fn a_final_of_parts_to_come() {
 fn a_final_whose_used_parts_are_to_go() {
     let mut policy = Policy::default();
     policy.remove_used_parts = true;
-    matrix_of(&policy, Application::default, &matrix::ALL, async |run| {
+    matrix_of(&policy, Application::default, Bears::Everything, async |run| {
         let (first, second) = run.two_parts(TEXT, 0).await;
         let url = run.concat(&[&first, &second]).await;
         // Once the final has its bytes the parts may go at any time.
@@ -267,7 +273,7 @@ fn a_final_that_loses_a_part() {
         run.end(&first).await;
         run.settle().await;
         run.is_gone(&url).await;
-        assert!(run.world().application.finished.lock().unwrap().is_empty());
+        assert!(run.application().finished.lock().unwrap().is_empty());
     });
 }
 
@@ -275,7 +281,7 @@ fn a_final_that_loses_a_part() {
 fn a_termination_of_a_final_that_waits() {
     let mut policy = Policy::default();
     policy.expiry = Some(Expiry::sliding(Duration::from_secs(3600)));
-    matrix_of(&policy, Application::default, &matrix::ALL, async |run| {
+    matrix_of(&policy, Application::default, Bears::Everything, async |run| {
         let (first, second) = run.two_parts(TEXT, 0).await;
         let url = run.concat(&[&first, &second]).await;
         run.end(&url).await;
@@ -289,7 +295,7 @@ fn a_termination_of_a_final_that_waits() {
 fn parts_of_a_complete_final_expire() {
     let mut policy = Policy::default();
     policy.expiry = Some(Expiry::sliding(Duration::from_secs(3600)));
-    matrix_of(&policy, Application::default, &matrix::ALL, async |run| {
+    matrix_of(&policy, Application::default, Bears::Everything, async |run| {
         let (first, second) = run.two_parts(TEXT, 0).await;
         let url = run.concat(&[&first, &second]).await;
         run.go_on(&second, &TEXT[13..], 99).await;
@@ -304,7 +310,7 @@ fn parts_of_a_complete_final_expire() {
 fn an_upload_that_expires() {
     let mut policy = Policy::default();
     policy.expiry = Some(Expiry::sliding(Duration::from_secs(3600)));
-    matrix_of(&policy, Application::default, &matrix::ALL, async |run| {
+    matrix_of(&policy, Application::default, Bears::Everything, async |run| {
         let url = run.create(|| Ask::post().length(length())).await;
         run.send_until(&url, TEXT, 8).await;
         run.expires(&[&url]).await;
@@ -314,7 +320,7 @@ fn an_upload_that_expires() {
 #[test]
 fn an_upload_whose_finish_fails_once() {
     let application = || Application { fails: AtomicU64::new(1), ..Application::default() };
-    matrix_of(&Policy::default(), application, &matrix::ALL, async |run| {
+    matrix_of(&Policy::default(), application, Bears::Everything, async |run| {
         let url = run.create(|| Ask::post().length(length())).await;
         run.go_on(&url, TEXT, 20).await;
         run.is_complete(&url, TEXT).await;
@@ -326,7 +332,7 @@ fn a_final_whose_finish_fails_once() {
     let application = || Application { fails: AtomicU64::new(1), ..Application::default() };
     let mut policy = Policy::default();
     policy.remove_used_parts = true;
-    matrix_of(&policy, application, &matrix::ALL, async |run| {
+    matrix_of(&policy, application, Bears::Everything, async |run| {
         let (first, second) = run.two_parts(TEXT, 0).await;
         let url = run.concat(&[&first, &second]).await;
         run.go_on_or_gone(&second, &TEXT[13..]).await;
@@ -342,15 +348,15 @@ fn a_final_whose_finish_fails_once() {
 #[test]
 fn an_upload_that_is_refused_at_its_end() {
     let application = || Application { rejects: true, ..Application::default() };
-    matrix_of(&Policy::default(), application, &matrix::ALL, async |run| {
+    matrix_of(&Policy::default(), application, Bears::Everything, async |run| {
         let url = run.create(|| Ask::post().length(length())).await;
         run.send_all(&url, TEXT).await;
         run.is_refused(&url).await;
-        run.restart();
+        run.restart().await;
         run.is_refused(&url).await;
         run.settle().await;
         let upload = run.record(&url).await.expect("a refusal is remembered");
         assert!(matches!(upload.phase, Phase::Refused { .. }), "{:?}", upload.phase);
-        assert_eq!(run.world().bytes.durable(&upload.locator), None, "refused bytes are kept");
+        assert_eq!(run.durable(&upload).await, None, "refused bytes are kept");
     });
 }

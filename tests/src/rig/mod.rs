@@ -7,4 +7,4 @@ mod world;
 
 pub use ask::{Answer, Ask, Frames, Piece, crc32};
 pub use lossy::{Lossy, Manner};
-pub use world::{Application, Clock, Told, World};
+pub use world::{Application, Clock, Kept, Memory, Told, World, found};

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fmt, io,
+    ops::Deref,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -10,11 +11,12 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use http::StatusCode;
 use tus_core::{
-    Ended, Finished, HookError, Kind, MemoryStore, Phase, Policy, Rejection, Reply, RequestContext,
-    Timestamp, Tus, Upload, UploadId,
-    store::{ChunkStore, MetaStore},
+    Ended, Finished, HookError, Kind, Locator, MemoryStore, Phase, Policy, Rejection, Reply,
+    RequestContext, Revision, Timestamp, Tus, Upload, UploadId,
+    store::{ChunkStore, MetaStore, StoreError},
 };
 
 use super::{Lossy, Manner};
@@ -129,28 +131,90 @@ fn unless_asked(request: &RequestContext, header: &str) -> Result<(), HookError>
     }
 }
 
-/// Everything that outlives a process.
+/// What a process leaves behind of its stores, seen from outside.
+#[async_trait]
+pub trait Kept: Clone + fmt::Debug + Send + Sync + 'static {
+    /// A record; `None` if there is none.
+    async fn record(&self, id: &UploadId) -> Option<Upload>;
+
+    /// The bytes that the death of the process would leave; `None` if there is no such object.
+    async fn durable(&self, at: &Locator) -> Option<Vec<u8>>;
+
+    /// Whether the process is dead. Its tasks are those of the test, and take a moment to end.
+    fn is_dead(&self) -> bool {
+        false
+    }
+}
+
+/// Stores that are not on a disk.
 #[derive(Clone, Debug)]
-pub struct World {
-    /// The time.
-    pub clock: Clock,
+pub struct Memory {
     /// The records.
     pub records: MemoryStore,
     /// The bytes.
     pub bytes: Lossy,
+}
+
+#[async_trait]
+impl Kept for Memory {
+    async fn record(&self, id: &UploadId) -> Option<Upload> {
+        found(id, MetaStore::load(&self.records, id).await)
+    }
+
+    async fn durable(&self, at: &Locator) -> Option<Vec<u8>> {
+        self.bytes.durable(at)
+    }
+}
+
+/// What a look at a record has found; `None` if there is none.
+///
+/// # Panics
+///
+/// If it cannot be read.
+pub fn found(id: &UploadId, loaded: Result<(Upload, Revision), StoreError>) -> Option<Upload> {
+    match loaded {
+        Ok((upload, _)) => Some(upload),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => panic!("{id}: {error}"),
+    }
+}
+
+/// Everything that outlives a process.
+#[derive(Clone, Debug)]
+pub struct World<K = Memory> {
+    /// The time.
+    pub clock: Clock,
     /// The application.
     pub application: Arc<Application>,
     /// What is allowed.
     pub policy: Policy,
+    /// The stores.
+    pub kept: K,
+}
+
+impl<K> Deref for World<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.kept
+    }
 }
 
 impl World {
-    /// A new one.
+    /// A new one, in memory.
     pub fn new(manner: Manner, policy: Policy, application: Application) -> Self {
         let clock = Clock::default();
         let bytes = Lossy::new(clock.clone(), manner);
-        let application = Arc::new(application);
-        Self { clock, records: MemoryStore::new(), bytes, application, policy }
+        let kept = Memory { records: MemoryStore::new(), bytes };
+        Self { clock, application: Arc::new(application), policy, kept }
+    }
+}
+
+impl<K: Kept> World<K> {
+    /// A new one on stores of a test's own, at this time.
+    pub fn on(kept: K, now: Timestamp, policy: Policy, application: Application) -> Self {
+        let clock = Clock(Arc::new(AtomicU64::new(now.as_millis())));
+        Self { clock, application: Arc::new(application), policy, kept }
     }
 
     /// Starts a process on its stores, seen through these.
@@ -197,6 +261,9 @@ impl World {
         let application = &self.application;
         let (id, event) = (finished.id().clone(), finished.event_id.clone());
         let told = Told { id, event, length: finished.length };
+        if self.kept.is_dead() {
+            return Err(bad_day());
+        }
         if let Some(wrong) = self.is_early(&told).await {
             let text = format!("on_finish of {}: {wrong}", told.id);
             application.complaints.lock().expect("a log").push(text);
@@ -222,7 +289,7 @@ impl World {
         let Some(upload) = self.record(&told.id).await else {
             return Some("there is no record".to_owned());
         };
-        let durable = self.bytes.durable(&upload.locator).map(|bytes| bytes.len() as u64);
+        let durable = self.kept.durable(&upload.locator).await.map(|bytes| bytes.len() as u64);
         match &upload.phase {
             _ if upload.kind == Kind::Partial => Some("a partial is announced".to_owned()),
             Phase::Complete { event, .. } if *event != told.event => {
@@ -238,11 +305,7 @@ impl World {
 
     /// A record, read beside the server; `None` if there is none.
     pub async fn record(&self, id: &UploadId) -> Option<Upload> {
-        match MetaStore::load(&self.records, id).await {
-            Ok((upload, _)) => Some(upload),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => panic!("{id}: {error}"),
-        }
+        self.kept.record(id).await
     }
 
     /// All records.

@@ -1,10 +1,12 @@
-//! Stores that fail, stall or die at the n-th call.
+//! Stores that fail, stall or die at the n-th call, or take their time at every one.
 
 use std::{
+    fmt,
     future::Future,
     ops::Range,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -64,6 +66,16 @@ struct State {
     calls: Vec<&'static str>,
     plan: Option<Plan>,
     crashed: bool,
+    pace: Option<Pace>,
+}
+
+/// Says how long the next call waits.
+struct Pace(Box<dyn FnMut() -> Duration + Send>);
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pace").finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +108,12 @@ impl Faults {
         state.plan = Some(Plan { at, fault, reached, released });
     }
 
+    /// Has every call wait for as long as `pace` says: once before it begins, and once more before
+    /// its answer is heard. So a test decides in which order the calls of several requests happen.
+    pub fn pace(&self, pace: impl FnMut() -> Duration + Send + 'static) {
+        self.state().pace = Some(Pace(Box::new(pace)));
+    }
+
     /// The names of all calls so far, in order.
     pub fn calls(&self) -> Vec<&'static str> {
         self.state().calls.clone()
@@ -113,6 +131,13 @@ impl Faults {
             Some(plan) => plan.reached.cancelled().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// The process dies now: a call that is stalled and every later one fail. What a call does
+    /// that has begun already is not undone.
+    pub fn crash(&self) {
+        self.state().crashed = true;
+        self.release();
     }
 
     /// Lets a stalled call begin, or keeps it from stalling at all.
@@ -154,7 +179,29 @@ impl Faults {
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let plan = self.enter(name)?;
+        self.wait().await;
+        let answer = self.make(name, plan, call).await;
+        self.wait().await;
+        answer
+    }
+
+    /// Takes its time.
+    async fn wait(&self) {
+        let wait = self.state().pace.as_mut().map(|pace| (pace.0)());
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn make<T>(
+        &self,
+        name: &'static str,
+        plan: Option<Plan>,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
         match plan {
+            // The process has died while it waited.
+            None if self.state().crashed => Err(crash(name)),
             None => call.await,
             Some(Plan { fault: Fault::CrashAfter, .. }) => {
                 // Whatever it answers, a process that died did not hear it.
@@ -163,6 +210,9 @@ impl Faults {
             }
             Some(plan) => {
                 plan.released.cancelled().await;
+                if self.state().crashed {
+                    return Err(crash(name));
+                }
                 call.await
             }
         }
@@ -413,6 +463,34 @@ mod tests {
         faults.release();
         remove.await.unwrap();
         assert!(within.stat(&at).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_stalled_call_of_a_process_that_dies_never_begins() {
+        let within = MemoryStore::new();
+        let faults = Faults::at(2, Fault::Stall);
+        let store = Flaky::new(within.clone(), &faults);
+        let id = id();
+        let at = ChunkStore::create(&store, &NewObject::new(&id)).await.unwrap();
+        let mut remove = ChunkStore::remove(&store, &at);
+        assert!(futures_util::poll!(&mut remove).is_pending());
+        faults.crash();
+        remove.await.unwrap_err();
+        store.stat(&at).await.unwrap_err();
+        within.stat(&at).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_call_takes_its_time_before_and_after() {
+        let faults = Faults::none();
+        let store = Flaky::new(MemoryStore::new(), &faults);
+        let mut waits = [0, 3, 500, 20].into_iter().map(Duration::from_millis);
+        faults.pace(move || waits.next().unwrap_or_default());
+        let began = tokio::time::Instant::now();
+        MetaStore::remove(&store, &id()).await.unwrap();
+        assert_eq!(began.elapsed(), Duration::from_millis(3));
+        MetaStore::remove(&store, &id()).await.unwrap();
+        assert_eq!(began.elapsed(), Duration::from_millis(523));
     }
 
     #[tokio::test]
