@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
+    clippy::unwrap_used,
     reason = "a test that cannot go on panics, and says why"
 )]
 

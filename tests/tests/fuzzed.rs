@@ -23,7 +23,7 @@ use std::{
 
 use mutate::{Mutator, shrink};
 use tus_tests::{
-    fuzz::{FIELDS, HEADS, MOST, RECORDS, TARGETS, Target},
+    fuzz::{FIELDS, HEADS, MOST, OPERATIONS, RECORDS, TARGETS, Target},
     scale::{scale, seed},
 };
 
@@ -98,6 +98,11 @@ fn fields() {
 #[test]
 fn records() {
     holds(RECORDS);
+}
+
+#[test]
+fn operations() {
+    holds(OPERATIONS);
 }
 
 /// Writes the seeds into a folder for each target, for libFuzzer.

@@ -6,6 +6,7 @@
 
 mod fields;
 mod heads;
+mod operations;
 mod records;
 mod seeds;
 
@@ -35,8 +36,12 @@ pub const FIELDS: Target = Target { name: "fields", body: fields::run, seeds: se
 /// What lies in an upload directory.
 pub const RECORDS: Target = Target { name: "records", body: records::run, seeds: seeds::records };
 
+/// Requests of two clients, the sweeper, the clock and crashes, against the reference model.
+pub const OPERATIONS: Target =
+    Target { name: "operations", body: operations::run, seeds: seeds::operations };
+
 /// All of them.
-pub const TARGETS: [Target; 3] = [HEADS, FIELDS, RECORDS];
+pub const TARGETS: [Target; 4] = [HEADS, FIELDS, RECORDS, OPERATIONS];
 
 impl Target {
     /// Tries one input.

@@ -85,3 +85,8 @@ pub(super) fn records() -> Vec<Vec<u8>> {
     }
     found
 }
+
+/// Sequences of some length, each as good as any other.
+pub(super) fn operations() -> Vec<Vec<u8>> {
+    (0..32).map(|seed: u8| (0..16).flat_map(|number| [seed, number, 0, 0]).collect()).collect()
+}

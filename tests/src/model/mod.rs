@@ -1,14 +1,21 @@
 //! What the service should do, without a store, a lease or a byte on a disk.
 
 mod crash;
+mod drive;
+mod generate;
 mod operation;
 mod reference;
+mod service;
+mod tally;
 mod time;
 mod transfer;
 mod verbs;
 
+pub use drive::{TALLY, run};
+pub use generate::{creation, operation, sequence};
 pub use operation::{Bytes, Mood, Operation, Proof, Request, Then};
 pub use reference::{Expected, Heard, Reference, State, Who};
+pub use tally::Tally;
 
 /// The most bytes an upload may have.
 pub const MAX_SIZE: u64 = 36;

@@ -1,8 +1,6 @@
 //! Sequences that once found the engine and the model at odds, or that show a promise in few words.
 
-use tus_tests::model::{Bytes, Mood, Operation, Proof, Request, Then};
-
-use super::run;
+use tus_tests::model::{Bytes, Mood, Operation, Proof, Request, Then, run};
 
 fn bytes(frames: &[u8], proof: Proof) -> Bytes {
     Bytes { frames: frames.to_vec(), announced: false, proof }

@@ -1,7 +1,7 @@
 //! Sequences of operations, drawn so that requests meet.
 
+use super::{Bytes, Mood, Operation, Proof, Request, Then};
 use proptest::{collection::vec, option, prelude::*};
-use tus_tests::model::{Bytes, Mood, Operation, Proof, Request, Then};
 
 fn proof() -> impl Strategy<Value = Proof> {
     prop_oneof![
@@ -86,15 +86,21 @@ fn meanwhile() -> impl Strategy<Value = Vec<Then>> {
 }
 
 /// Some uploads, and what happens to them.
-pub(crate) fn sequence() -> impl Strategy<Value = Vec<Operation>> {
-    let ask = |request| Operation::Ask { request, denied: false, meanwhile: Vec::new() };
-    (vec(create().prop_map(ask), 1..3), vec(operation(), 1..30)).prop_map(|(mut made, then)| {
+pub fn sequence() -> impl Strategy<Value = Vec<Operation>> {
+    (vec(creation(), 1..3), vec(operation(), 1..30)).prop_map(|(mut made, then)| {
         made.extend(then);
         made
     })
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+/// An upload comes to be.
+pub fn creation() -> impl Strategy<Value = Operation> {
+    let ask = |request| Operation::Ask { request, denied: false, meanwhile: Vec::new() };
+    create().prop_map(ask)
+}
+
+/// Anything happens.
+pub fn operation() -> impl Strategy<Value = Operation> {
     let client = 0..2_u8;
     let begun = prop_oneof![2 => append(), 1 => create()];
     let off = prop_oneof![3 => -5..=5_i16, 1 => 60..6000_i16, 1 => -6000..-60_i16];

@@ -2,6 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::{
+    Bytes, Expected, Heard, IDLE, MAX_SIZE, Mood, Operation, PERIOD, Proof, ROUND, Reference,
+    Request, SYNC_EVERY, Then, Who,
+};
+use crate::rig::{Answer, Application, Ask, Clock, Frames, Manner, Piece, World, crc32};
 use bytes::Bytes as Data;
 use http::{HeaderMap, HeaderValue};
 use tokio::{
@@ -12,13 +17,6 @@ use tokio::{
 use tus_core::{
     Expiry, Policy, Timestamp, Tus,
     conformance::{Fault, Faults, Flaky},
-};
-use tus_tests::{
-    model::{
-        Bytes, Expected, Heard, IDLE, MAX_SIZE, Mood, Operation, PERIOD, Proof, ROUND, Reference,
-        Request, SYNC_EVERY, Then, Who,
-    },
-    rig::{Answer, Application, Ask, Clock, Frames, Manner, Piece, World, crc32},
 };
 
 /// A client's request that is under way.

@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Mutex};
 
-use tus_tests::{
-    model::{Operation, Who},
-    rig::Answer,
-};
+use super::{Operation, Who};
+use crate::rig::Answer;
 
 /// How often something happened, in all sequences.
 #[derive(Debug)]
-pub(crate) struct Tally(Mutex<BTreeMap<&'static str, u64>>);
+pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Tally {
     pub(crate) const fn new() -> Self {
@@ -47,8 +45,12 @@ impl Tally {
         }
     }
 
-    /// In words; every one of these must have happened.
-    pub(crate) fn report(&self) -> String {
+    /// In words.
+    ///
+    /// # Panics
+    ///
+    /// If one of these has never happened.
+    pub fn report(&self) -> String {
         let seen = self.0.lock().unwrap();
         let expected = [
             "operations",
