@@ -14,6 +14,7 @@ impl Round {
     /// All that was told is true, an ordinary client is served, nothing runs on, and nothing was
     /// written elsewhere.
     pub(crate) fn end(&mut self) -> Result<(), String> {
+        self.look_again()?;
         let live: Vec<_> = self.world.live().cloned().collect();
         for upload in live {
             let answer = self.agree(&upload.id, false)?;
@@ -97,7 +98,7 @@ impl Round {
         for served in self.served.drain(..) {
             runtime.block_on(served.server.stop());
         }
-        match panics().first() {
+        match panics().0.first() {
             Some(panic) => Err(format!("a panic: {panic}")),
             None => Ok(()),
         }

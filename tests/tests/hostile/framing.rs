@@ -101,9 +101,10 @@ fn chunks(dice: &mut Dice, request: &mut Request) {
             ("chunks: bare LF", line)
         }
         _ => {
-            // What follows the data of the first chunk is not its CRLF.
-            let data = end + 2 + usize::from_str_radix(&size, 16).unwrap_or(0);
-            if request.body.get(data..data + 2).is_some() {
+            // What follows the data of the first chunk is not its CRLF; the last one has none.
+            let length = usize::from_str_radix(&size, 16).unwrap_or(0);
+            let data = end + 2 + length;
+            if length > 0 && request.body.get(data..data + 2).is_some() {
                 request.body.splice(data..data + 2, *b"XY");
             }
             ("chunks: no end", line)

@@ -40,7 +40,10 @@ impl Round {
     pub(crate) fn learn(&mut self, exchange: &Exchange, alike: bool) -> Result<(), String> {
         for id in exchange.uploads() {
             if alike {
-                self.refresh(&id, exchange)?;
+                let ended = exchange.to_bytes().windows(6).any(|text| text == b"DELETE");
+                // Of several, one may have set off what goes on behind its answer.
+                let patient = exchange.delivery == Delivery::Cut || exchange.requests.len() > 1;
+                self.refresh(&id, patient, ended)?;
                 for id in self.world.finals_of(&id) {
                     self.await_final(&id)?;
                 }
@@ -63,7 +66,8 @@ impl Round {
         Ok(answers.collect())
     }
 
-    /// Asks until all say the same; a client that left may still be worked for.
+    /// Asks until all say the same, if that may take a while: a client that left may still be worked
+    /// for, and a final is made behind the answer to the last byte of its last part.
     pub(crate) fn agree(&mut self, id: &str, patient: bool) -> Result<Answer, String> {
         let deadline = Instant::now() + SOON;
         loop {
@@ -80,8 +84,18 @@ impl Round {
         }
     }
 
-    fn refresh(&mut self, id: &str, exchange: &Exchange) -> Result<(), String> {
-        let answer = self.agree(id, exchange.delivery == Delivery::Cut)?;
+    /// Asks for those that nobody had heard of when their client had left: it may have been too
+    /// early then.
+    pub(crate) fn look_again(&mut self) -> Result<(), String> {
+        for id in self.left_alone() {
+            self.refresh(&id, true, false)?;
+        }
+        Ok(())
+    }
+
+    /// Learns what has become of an upload, which may have been ended.
+    fn refresh(&mut self, id: &str, patient: bool, ended: bool) -> Result<(), String> {
+        let answer = self.agree(id, patient)?;
         let is_final = |upload: &Upload| matches!(upload.kind, Kind::Final(_));
         match (answer.status, self.world.find(id)) {
             (200, Some(before)) => {
@@ -107,10 +121,15 @@ impl Round {
                     self.await_final(id)?;
                 }
             }
-            (404 | 410, None) => {}
+            (404, None) => {}
+            (410, None) => {
+                // It came to be and to its end in one breath, and is remembered for a while.
+                let mut upload = Upload::new(id, Kind::Single, None, 0);
+                upload.gone = true;
+                self.world.add(upload);
+            }
             (404 | 410, Some(before)) => {
-                let asked = exchange.to_bytes().windows(6).any(|text| text == b"DELETE");
-                if !(asked || before.gone || is_final(before)) {
+                if !(ended || before.gone || is_final(before)) {
                     return Err(format!("{id} is gone, and nobody asked for that"));
                 }
                 self.world.find_mut(id).expect("it is known").gone = true;

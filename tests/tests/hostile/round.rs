@@ -23,9 +23,13 @@ use super::{
 /// The longest that something begun may take to show.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
+/// So many bytes of a request are shown when it fails; the command that repeats it sends all.
+const MOST_SHOWN: usize = 8192;
+
 /// What was sent, for a failure to be told with what led to it.
 struct Sent {
     uploads: Vec<String>,
+    cut: bool,
     bytes: Vec<u8>,
     heard: Vec<Replies>,
 }
@@ -70,7 +74,11 @@ impl Round {
             self.step(&exchange).map_err(|failure| self.tell(&failure, &exchange))?;
         }
         self.end().map_err(|failure| {
-            format!("after {} requests: {failure}\n{}", self.tally.requests, self.again())
+            let failure = format!("after {} requests: {failure}", self.tally.requests);
+            let mut named: Vec<_> =
+                self.sent.iter().flat_map(|sent| sent.uploads.clone()).collect();
+            named.retain(|id| failure.contains(id.as_str()));
+            self.tell_of(&failure, &named)
         })
     }
 
@@ -78,9 +86,14 @@ impl Round {
     pub(crate) fn step(&mut self, exchange: &Exchange) -> Result<(), String> {
         self.tally.requests += exchange.requests.len() as u64;
         let replies = self.send(exchange);
-        let bytes = exchange.to_bytes();
+        let mut bytes = exchange.to_bytes();
+        bytes.truncate(MOST_SHOWN);
         let heard = replies.iter().map(Replies::shortened).collect();
-        self.sent.push(Sent { uploads: exchange.uploads(), bytes, heard });
+        let cut = exchange.delivery == Delivery::Cut;
+        self.sent.push(Sent { uploads: exchange.uploads(), cut, bytes, heard });
+        for answer in replies[0].heard.iter().flatten() {
+            *self.tally.statuses.entry(answer.status).or_default() += 1;
+        }
         self.check(exchange, &replies)?;
         let alike = self.compare(exchange, &replies)?;
         if exchange.marks().is_empty() {
@@ -91,7 +104,7 @@ impl Round {
         if !(alike && self.believe(exchange, &replies[0])) {
             self.learn(exchange, alike)?;
         }
-        match panics().first() {
+        match panics().0.first() {
             Some(panic) => Err(format!("a panic: {panic}")),
             None => Ok(()),
         }
@@ -135,15 +148,20 @@ impl Round {
         self.served.iter_mut().zip(fresh).map(hear).collect()
     }
 
+    /// What clients that left spoke of, and nobody has heard of since.
+    pub(crate) fn left_alone(&self) -> Vec<String> {
+        let cut = self.sent.iter().filter(|sent| sent.cut).flat_map(|sent| &sent.uploads);
+        cut.filter(|id| self.world.find(id).is_none()).cloned().collect()
+    }
+
     /// Whether each answer is one that may be.
-    pub(crate) fn check(&mut self, exchange: &Exchange, replies: &[Replies]) -> Result<(), String> {
+    pub(crate) fn check(&self, exchange: &Exchange, replies: &[Replies]) -> Result<(), String> {
         let home = self.root.path().file_name().expect("a name").to_string_lossy().into_owned();
         for (served, replies) in self.served.iter().zip(replies) {
             let name = served.name;
             for heard in &replies.heard {
                 match heard {
                     Ok(answer) => {
-                        *self.tally.statuses.entry(answer.status).or_default() += 1;
                         if let Some(fault) = judge::fault(answer, &home) {
                             return Err(format!("{name}: {fault}"));
                         }
@@ -227,9 +245,13 @@ impl Round {
 
     /// A failure, with what was sent and how to send it again.
     pub(crate) fn tell(&self, failure: &str, exchange: &Exchange) -> String {
-        let mut text =
-            format!("{failure}\nmarks {:?}, {:?}\n", exchange.marks(), exchange.delivery);
-        let uploads = exchange.uploads();
+        let failure = format!("{failure}\nmarks {:?}, {:?}", exchange.marks(), exchange.delivery);
+        self.tell_of(&failure, &exchange.uploads())
+    }
+
+    /// A failure, with what was sent for these uploads.
+    fn tell_of(&self, failure: &str, uploads: &[String]) -> String {
+        let mut text = format!("{failure}\n");
         let led = |sent: &&Sent| sent.uploads.iter().any(|id| uploads.contains(id));
         let mut led: Vec<_> = self.sent.iter().filter(led).collect();
         if led.is_empty() {
@@ -238,10 +260,9 @@ impl Round {
         let first = led.len().saturating_sub(8);
         for (at, sent) in led.iter().enumerate().skip(first) {
             // The last one is what failed.
-            let most = if at + 1 == led.len() { 6000 } else { 500 };
-            let shown = sent.bytes.escape_ascii().to_string();
-            let cut = if shown.len() > most { "…" } else { "" };
-            text.push_str(&format!("b\"{}\"{cut}\n", &shown[..shown.len().min(most)]));
+            let most = if at + 1 == led.len() { MOST_SHOWN } else { 500 };
+            let shown = &sent.bytes[..sent.bytes.len().min(most)];
+            text.push_str(&format!("b\"{}\"\n", shown.escape_ascii()));
             for (served, replies) in self.served.iter().zip(&sent.heard) {
                 text.push_str(&format!("  {}: {}\n", served.name, show(replies)));
             }
