@@ -95,7 +95,11 @@ async fn a_creation_that_cannot_be_recorded_as_complete_leaves_nothing() {
     assert_eq!(ask.send(&tus).await.status, 507, "{:?}", faults.calls());
     assert!(faults.is_reached());
     let left = MetaStore::load(&store, &"mine".parse().unwrap()).await;
-    assert!(left.as_ref().is_err_and(|error| error.is_not_found()), "{left:?} {:?}", faults.calls());
+    assert!(
+        left.as_ref().is_err_and(|error| error.is_not_found()),
+        "{left:?} {:?}",
+        faults.calls()
+    );
 }
 
 /// A final of complete parts is made though somebody holds one of them, and joins them as soon as

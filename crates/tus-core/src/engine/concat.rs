@@ -50,7 +50,8 @@ pub(super) async fn create_final(
     let lookup = |id: &UploadId| found.get(id).map(AsRef::as_ref);
     let length = rules::sum(parts, lookup, Limits::of(&tus.policy, None))?;
     let create = Create { length, ..create.clone() };
-    let upload = make(exchange, create, Kind::Final { parts: parts.to_vec() }, Some(transfer)).await?;
+    let upload =
+        make(exchange, create, Kind::Final { parts: parts.to_vec() }, Some(transfer)).await?;
     let id = upload.id.clone();
     if !found.values().all(|part| part.is_complete()) {
         register(tus, &upload).await;

@@ -254,7 +254,7 @@ async fn a_sync_that_fails_puts_the_upload_back_to_the_sync_point_before_it_at_o
     for boot in ["first boot", "second boot", "first boot"] {
         let stored = store.stat(&at).await.unwrap();
         // Whether the sync point reached the disk before its server died is not known here.
-    assert_eq!((stored.length, stored.synced), (6, false));
+        assert_eq!((stored.length, stored.synced), (6, false));
         drop(store);
         store = home.builder().boot_id(boot).open().await.unwrap();
     }
