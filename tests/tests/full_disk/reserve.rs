@@ -83,7 +83,7 @@ fn a_concatenation_is_refused_as_the_upload_that_it_is() {
         let disk = Disk::new(16 * MIB, 0);
         let server = start(&disk, &["--disk-reserve=10%"]);
         let addr = server.addr;
-        let parts = [4, 2].map(|mebibytes| {
+        let parts = [5, 2].map(|mebibytes| {
             let fields = format!("Upload-Concat: partial\r\nUpload-Length: {}", mebibytes * MIB);
             let part = made(&post(addr, &fields));
             assert_eq!(send(addr, &part, 0, mebibytes).status, 204);
@@ -91,8 +91,8 @@ fn a_concatenation_is_refused_as_the_upload_that_it_is() {
         });
         let [large, small] = &parts;
         let before = files(&disk);
-        // Two of 4 MiB and one of 2 MiB do not fit beside the parts.
-        let answer = post(addr, &format!("Upload-Concat: final;{large} {small} {large}"));
+        // Beside the parts there are 9 MiB: enough for 8, but not to leave the reserve as well.
+        let answer = post(addr, &format!("Upload-Concat: final;{small} {small} {small} {small}"));
         assert_eq!(answer.status, 507, "{answer:?}");
         assert_eq!(files(&disk), before);
         made(&post(addr, &format!("Upload-Concat: final;{large} {small}")));
