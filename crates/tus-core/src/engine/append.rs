@@ -114,7 +114,6 @@ where
     B::Error: fmt::Display,
 {
     if let Phase::Complete { .. } = session.upload.phase {
-        complete::in_its_own_time(session)?;
         complete::announce(session, Some(&exchange.request)).await?;
     }
     let stored = session.stored;

@@ -96,15 +96,6 @@ pub(super) async fn announce(
     }
 }
 
-/// Refuses to announce again what was announced in vain, before its time: that is tried as often as
-/// the service decides, not as often as somebody asks.
-pub(super) fn in_its_own_time(session: &Session<'_>) -> Result<(), Refusal> {
-    match session.tus.retries.until(&session.upload.id) {
-        Some(retry_after) => Err(Refusal::Unavailable { retry_after }),
-        None => Ok(()),
-    }
-}
-
 /// Removes the bytes that the application does not want; the record stays, to say so.
 pub(super) async fn remove_unwanted(session: &mut Session<'_>) -> Result<(), Refusal> {
     let Phase::Refused { unwanted: true, .. } = session.upload.phase else { return Ok(()) };
@@ -159,9 +150,10 @@ pub(super) async fn announce_later(
     wait: std::time::Duration,
 ) -> Result<(), Refusal> {
     let mut session = Session::open(tus, id, Acquire { wait, preempt: false }).await?;
-    let announced = match in_its_own_time(&session) {
-        Ok(()) => announce(&mut session, None).await,
-        waits => waits,
+    // Whoever waited with this one may have tried in vain: that is tried again in its own time.
+    let announced = match tus.retries.until(id) {
+        Some(retry_after) => Err(Refusal::Unavailable { retry_after }),
+        None => announce(&mut session, None).await,
     };
     session.release().await;
     announced
