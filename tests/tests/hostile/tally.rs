@@ -11,6 +11,8 @@ pub(crate) struct Tally {
     pub(crate) odd: u64,
     pub(crate) stored: u64,
     pub(crate) whole: u64,
+    /// How often actix-web dropped the end of a body whose client left.
+    pub(crate) dropped: u64,
     pub(crate) statuses: BTreeMap<u16, u64>,
     pub(crate) differences: BTreeMap<&'static str, u64>,
 }
@@ -21,6 +23,7 @@ impl Tally {
         self.odd += other.odd;
         self.stored += other.stored;
         self.whole += other.whole;
+        self.dropped += other.dropped;
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
@@ -35,6 +38,7 @@ impl Tally {
             let count = self.differences.get(known.name).copied().unwrap_or(0);
             println!("  differ {count:5} times: {}: {}", known.name, known.why);
         }
+        println!("  actix-web dropped the end of {} bodies whose clients left", self.dropped);
     }
 
     /// Whether enough was right to matter, and (where enough was tried to see all of them) no

@@ -137,6 +137,12 @@ impl World {
         self.uploads.iter().filter(|upload| upload.gone && !upload.disputed)
     }
 
+    /// Those that were ended because the servers disagreed about them.
+    pub(crate) fn disputed(&self) -> Vec<String> {
+        let disputed = self.uploads.iter().filter(|upload| upload.disputed);
+        disputed.map(|upload| upload.id.clone()).collect()
+    }
+
     /// The finals that are made of this upload and still live.
     pub(crate) fn finals_of(&self, part: &str) -> Vec<String> {
         let made_of = |upload: &&Upload| match &upload.kind {
@@ -144,6 +150,12 @@ impl World {
             Kind::Single | Kind::Partial => false,
         };
         self.live().filter(made_of).map(|upload| upload.id.clone()).collect()
+    }
+
+    /// How long a final will be, if all its parts have a length.
+    pub(crate) fn sum(&self, id: &str) -> Option<u64> {
+        let Kind::Final(parts) = &self.find(id)?.kind else { return None };
+        parts.iter().map(|part| self.find(part)?.length).sum()
     }
 
     /// The bytes that an upload has, or is about to have.
