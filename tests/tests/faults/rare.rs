@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tus_core::{
     Expiry, MemoryLocker, MemoryStore, Policy, Reply, Timestamp, Tus,
     conformance::{Fault, Faults, Flaky},
@@ -17,7 +18,7 @@ use tus_core::{
 use tus_fs::FsStore;
 use tus_tests::rig::{Ask, Frames};
 
-use super::found::{create, part, plain};
+use super::found::{create, later, part, plain, serve, stored, world};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -73,6 +74,31 @@ async fn a_clock_that_jumps_during_a_sweep_deletes_nothing() {
     let report = tus.sweep().await;
     assert_eq!((report.announced, report.expired), (1, 0), "{report:?}");
     assert_eq!(Ask::head(&whole).send(&tus).await.status, 200);
+}
+
+/// The sweeper asks for the lease, and takes nothing that a request is at work with, even if its
+/// time is up.
+#[tokio::test(start_paused = true)]
+async fn what_a_request_holds_is_not_swept() {
+    let mut policy = Policy::default();
+    policy.expiry = Some(Expiry::fixed(HOUR));
+    let world = world(policy);
+    let tus = serve(&world);
+    let url = create(&tus, Ask::post().length(8)).await;
+    let (sender, frames) = later();
+    let patch = tokio::spawn({
+        let (tus, url) = (tus.clone(), url.clone());
+        async move { Ask::patch(&url, 0).body(frames).send(&tus).await }
+    });
+    sender.send(Bytes::from_static(b"0123")).unwrap();
+    stored(&world, &url, 4).await;
+    world.clock.advance(2 * HOUR);
+    let report = tus.sweep().await;
+    assert_eq!((report.expired, report.left), (0, 1), "{report:?}");
+    sender.send(Bytes::from_static(b"4567")).unwrap();
+    drop(sender);
+    assert_eq!(patch.await.unwrap().status, 204);
+    assert_eq!(world.application.finished.lock().unwrap().len(), 1);
 }
 
 /// Nobody learns the URL of an upload whose creation is refused, so it must not hold a disk.
