@@ -38,6 +38,7 @@ impl Round {
 
     /// Asks what has become of the uploads that were spoken of.
     pub(crate) fn learn(&mut self, exchange: &Exchange, alike: bool) -> Result<(), String> {
+        let mut agreed = Vec::new();
         for id in exchange.uploads() {
             let lost = exchange.delivery == Delivery::Cut && self.has_lost_some(&id)?;
             if alike && !lost {
@@ -45,14 +46,16 @@ impl Round {
                 // Of several, one may have set off what goes on behind its answer.
                 let patient = exchange.delivery == Delivery::Cut || exchange.requests.len() > 1;
                 self.refresh(&id, patient, ended)?;
-                for id in self.world.finals_of(&id) {
-                    self.await_final(&id)?;
-                }
             } else {
                 self.retire(&id)?;
-                for id in self.world.finals_of(&id) {
-                    self.retire(&id)?;
-                }
+            }
+            agreed.push((id, alike && !lost));
+        }
+        // What becomes of finals depends on all that was spoken of.
+        for (id, agreed) in agreed {
+            self.await_final(&id)?;
+            for of in self.world.finals_of(&id) {
+                if agreed { self.await_final(&of)? } else { self.retire(&of)? }
             }
         }
         Ok(())
@@ -112,6 +115,7 @@ impl Round {
         }
         for id in self.left_alone() {
             self.refresh(&id, true, false)?;
+            self.await_final(&id)?;
         }
         Ok(())
     }
@@ -140,9 +144,6 @@ impl Round {
                 let upload = made(id, &answer);
                 self.count(0, upload.offset, upload.is_whole());
                 self.world.add(upload);
-                if let Some(Kind::Final(_)) = self.world.find(id).map(|upload| &upload.kind) {
-                    self.await_final(id)?;
-                }
             }
             (404, None) => {}
             (410, None) => {
@@ -192,7 +193,7 @@ impl Round {
 
     /// Waits until a final is what its parts make it; that is done behind the answer to the last.
     fn await_final(&mut self, id: &str) -> Result<(), String> {
-        let Some(Upload { kind: Kind::Final(parts), .. }) = self.world.find(id) else {
+        let Some(Upload { kind: Kind::Final(parts), gone: false, .. }) = self.world.find(id) else {
             return Ok(());
         };
         let found: Option<Vec<_>> = parts.iter().map(|id| self.world.find(id).cloned()).collect();
