@@ -76,6 +76,39 @@ async fn a_clock_that_jumps_during_a_sweep_deletes_nothing() {
     assert_eq!(Ask::head(&whole).send(&tus).await.status, 200);
 }
 
+/// P4: a newcomer waits a second at most, besides what a sync takes, however its predecessor sends.
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_next_has_its_turn_within_a_second() {
+    // Silent, as a tunnel would have it; and one that never pauses.
+    for every in [None, Some(Duration::from_millis(10))] {
+        for ask in [Ask::head, |url: &str| Ask::patch(url, 4), Ask::delete] {
+            let world = world(Policy::default());
+            let tus = serve(&world);
+            let url = create(&tus, Ask::post().length(1 << 20)).await;
+            let (sender, frames) = later();
+            let patch = tokio::spawn({
+                let (tus, url) = (tus.clone(), url.clone());
+                async move { Ask::patch(&url, 0).body(frames).send(&tus).await }
+            });
+            sender.send(Bytes::from_static(b"0123")).unwrap();
+            stored(&world, &url, 4).await;
+            let dribble = tokio::spawn(async move {
+                let Some(every) = every else { return std::future::pending().await };
+                while sender.send(Bytes::from_static(b"4")).is_ok() {
+                    tokio::time::sleep(every).await;
+                }
+            });
+            let begun = tokio::time::Instant::now();
+            let answer = ask(&url).send(&tus).await;
+            let waited = begun.elapsed();
+            assert!(waited < Duration::from_secs(1), "after {waited:?}: {answer:?}");
+            assert_ne!(answer.status, 423, "{answer:?}");
+            assert!(!patch.await.unwrap().is_success(), "its predecessor goes on");
+            dribble.abort();
+        }
+    }
+}
+
 /// The sweeper asks for the lease, and takes nothing that a request is at work with, even if its
 /// time is up.
 #[tokio::test(start_paused = true)]
