@@ -177,6 +177,17 @@ pub(crate) const ALL: &[Difference] = &[
         },
     },
     Difference {
+        name: "the end of HTTP/1.0",
+        why: "such a connection ends with the answer; hyper says so where the body was not wanted, \
+              actix-web does not",
+        explains: |case| {
+            let Some((left, right)) = case.answers() else { return false };
+            let connection = case.difference == "header connection" && left.closes();
+            let old = case.marked("version: 1.0") && left.status == right.status;
+            case.with_actix() && old && connection
+        },
+    },
+    Difference {
         name: "outside the mount",
         why: "the 404 of what is not ours to answer is the framework's; hyper may end the connection \
               rather than read a body that nobody wants",

@@ -48,7 +48,7 @@ impl Tally {
         if good * 3 < self.requests || self.whole * 50 < self.requests {
             return Err(format!("only {good} successes, {} whole uploads", self.whole));
         }
-        if self.requests < 100_000 {
+        if self.requests < 1_000_000 {
             return Ok(());
         }
         let unseen =
