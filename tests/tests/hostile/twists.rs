@@ -349,7 +349,8 @@ fn line(dice: &mut Dice, request: &mut Request) {
         12 => {
             // Frameworks take about a hundred.
             let room = 100_usize.saturating_sub(request.lines.len());
-            let count = if dice.chance(50) { room.saturating_sub(dice.below(9)) } else { dice.of(70..300) };
+            let count =
+                if dice.chance(50) { room.saturating_sub(dice.below(9)) } else { dice.of(70..300) };
             request.lines.extend((0..count).map(|n| Line::new(format!("X-{n}"), "1")));
             "line: many"
         }
