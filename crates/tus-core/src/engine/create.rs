@@ -187,9 +187,12 @@ where
     let whole = session.upload.length == Some(session.stored.length);
     if whole && session.upload.is_open() {
         let completed = complete::complete(session, Some(&exchange.request)).await;
-        if session.upload.is_open() {
-            // As above: it cannot even be recorded as complete.
-            terminate::end(session, GoneReason::Terminated, Tell::Nobody).await?;
+        if completed.is_err() && session.upload.is_open() {
+            session.reload().await?;
+            // As above, unless it is recorded as complete after all.
+            if session.upload.is_open() {
+                terminate::end(session, GoneReason::Terminated, Tell::Nobody).await?;
+            }
         }
         completed?;
     } else {

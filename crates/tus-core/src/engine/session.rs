@@ -108,6 +108,14 @@ impl<'t> Session<'t> {
         Ok(())
     }
 
+    /// Reads the record again: an update that failed may have taken effect all the same.
+    pub(super) async fn reload(&mut self) -> Result<(), Refusal> {
+        let id = &self.upload.id;
+        let loaded = self.tus.meta.load(id).await;
+        (self.upload, self.revision) = loaded.map_err(|error| refuse(&error, "load", id))?;
+        Ok(())
+    }
+
     /// Reads again how many bytes there are.
     pub(super) async fn restat(&mut self) -> Result<(), Refusal> {
         let stat = self.tus.chunks.stat(&self.upload.locator).await;
