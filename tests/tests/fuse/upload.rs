@@ -295,6 +295,8 @@ fn download(site: &Site, path: &str, tally: &mut Tally) -> Result<Vec<u8>, Stop>
     match status.get(9..12) {
         Some("200") => Ok(answer[end + 4..].to_vec()),
         Some("404" | "410") => Err(Stop::lost(format!("GET answers {status}"), 0)),
+        // A whole upload whose bytes are lost is refused.
+        Some("500") => Err(Stop::Fault(Fault::Damaged, format!("GET answers {status}"), 0)),
         _ => Err(Stop::stuck(format!("GET answers {status}"))),
     }
 }

@@ -209,12 +209,26 @@ impl Round {
         let deadline = Instant::now() + SOON;
         loop {
             let answers = self.ask(id)?;
-            let settled = |answer: &Answer| match lost {
+            let settled = |answer: &&Answer| match lost {
                 true => answer.status == 410,
                 false => answer.number("upload-offset") == sum && sum.is_some(),
             };
-            if answers.iter().all(settled) {
+            let count = answers.iter().filter(settled).count();
+            if count == answers.len() {
                 break;
+            }
+            // In one breath its parts may have been completed and then ended, and it have been made
+            // in between.
+            let is_made = |answer: &Answer| {
+                let offset = answer.number("upload-offset");
+                offset.is_some() && offset == answer.number("upload-length")
+            };
+            let made = answers.iter().filter(|answer| is_made(answer)).count();
+            if lost && made == answers.len() {
+                return self.refresh(id, true, false);
+            }
+            if lost && made > 0 && made + count == answers.len() {
+                return self.retire(id);
             }
             if Instant::now() > deadline {
                 let all: Vec<_> = answers.iter().map(ToString::to_string).collect();
