@@ -215,6 +215,18 @@ pub(crate) const ALL: &[Difference] = &[
         },
     },
     Difference {
+        name: "before what cannot be read",
+        why: "actix-web ends the connection where it cannot read a request, though it owes answers to \
+              those before it",
+        explains: |case| {
+            let unreadable = ["framing: ", "line: ", "chunks: ", "target: ", "version: ", "host"];
+            let behind = case.exchange.requests.iter().skip(case.at);
+            let mut marks = behind.flat_map(|request| &request.marks);
+            let is_behind = marks.any(|mark| unreadable.iter().any(|what| mark.starts_with(what)));
+            case.with_actix() && is_behind && case.left.1.is_ok() && case.right.1.is_err()
+        },
+    },
+    Difference {
         name: "an escaped mount",
         why: "actix-web decodes %69 before it looks for a route; the others compare the text",
         explains: |case| {
