@@ -113,8 +113,17 @@ pub(crate) const ALL: &[Difference] = &[
     },
     Difference {
         name: "a large head",
-        why: "actix-web takes heads of 128 KiB, hyper of about 400 KiB",
-        explains: |case| case.marked("line: huge") && case.actix_refuses(),
+        why: "actix-web takes heads of 128 KiB, hyper of about 400 KiB, by how they came in",
+        explains: |case| {
+            let refused = |heard: &Heard| {
+                let refusal = |answer: &Answer| {
+                    answer.status == 431 && answer.header("tus-resumable").is_none()
+                };
+                heard.as_ref().is_ok_and(refusal)
+            };
+            let is_huge = case.marked("line: huge");
+            is_huge && (case.actix_refuses() || refused(case.left.1) != refused(case.right.1))
+        },
     },
     Difference {
         name: "the name of a refusal",
