@@ -51,8 +51,8 @@ impl Tally {
         if self.requests < 1_000_000 {
             return Ok(());
         }
-        let unseen =
-            differences::ALL.iter().find(|known| !self.differences.contains_key(known.name));
+        let seen = |name| self.differences.contains_key(name) || differences::RARE.contains(&name);
+        let unseen = differences::ALL.iter().find(|known| !seen(known.name));
         unseen.map_or(Ok(()), |known| Err(format!("nobody differs by: {}", known.name)))
     }
 }
