@@ -10,13 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tus_core::{
     Expiry, MemoryStore, Phase, Policy, Revision, Timestamp, Tus, TusBuilder, Upload, UploadId,
     conformance::{Fault, Faults, Flaky},
     store::{Blocking, ChunkStore, Due, MetaStore, StoreError, StoreErrorKind},
 };
-use tus_tests::rig::{Application, Ask, Frames, Manner, Piece, World};
+use tus_tests::rig::{Answer, Application, Ask, Frames, Manner, Piece, World};
 
 use super::{data, proof};
 
@@ -58,6 +58,14 @@ impl Sender {
 pub(crate) fn later() -> (Sender, Frames) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Sender(sender), Frames::chunked([Piece::Later(receiver)]))
+}
+
+/// A PATCH whose body a test sends bit by bit, and its answer.
+pub(crate) fn begin(tus: &Tus, url: &str) -> (Sender, JoinHandle<Answer>) {
+    let (sender, frames) = later();
+    let (tus, url) = (tus.clone(), url.to_owned());
+    let patch = tokio::spawn(async move { Ask::patch(&url, 0).body(frames).send(&tus).await });
+    (sender, patch)
 }
 
 /// What is in the store once somebody has stored so much of an upload.
@@ -195,11 +203,7 @@ async fn a_hopeless_request_does_not_stop_a_transfer() {
     let world = world(Policy::default());
     let tus = serve(&world);
     let url = create(&tus, Ask::post().length(8)).await;
-    let (sender, frames) = later();
-    let holder = tokio::spawn({
-        let (tus, url) = (tus.clone(), url.clone());
-        async move { Ask::patch(&url, 0).body(frames).send(&tus).await }
-    });
+    let (sender, holder) = begin(&tus, &url);
     sender.send(Bytes::from_static(b"0123")).unwrap();
     stored(&world, &url, 4).await;
     let stale = Ask::patch(&url, 0).body(Frames::whole(b"01")).send(&tus).await;
@@ -299,11 +303,7 @@ async fn empty_frames_do_not_keep_a_body_alive() {
     let world = world(Policy::default());
     let tus = serve(&world);
     let url = create(&tus, Ask::post().length(8)).await;
-    let (sender, frames) = later();
-    let patch = tokio::spawn({
-        let (tus, url) = (tus.clone(), url.clone());
-        async move { Ask::patch(&url, 0).body(frames).send(&tus).await }
-    });
+    let (sender, patch) = begin(&tus, &url);
     sender.send(Bytes::from_static(b"0123")).unwrap();
     for _ in 0..12 {
         tokio::time::sleep(Duration::from_secs(10)).await;

@@ -18,7 +18,7 @@ use tus_core::{
 use tus_fs::FsStore;
 use tus_tests::rig::{Ask, Frames};
 
-use super::found::{create, later, part, plain, serve, stored, world};
+use super::found::{begin, create, part, plain, serve, stored, world};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -85,11 +85,7 @@ async fn whoever_comes_next_has_its_turn_within_a_second() {
             let world = world(Policy::default());
             let tus = serve(&world);
             let url = create(&tus, Ask::post().length(1 << 20)).await;
-            let (sender, frames) = later();
-            let patch = tokio::spawn({
-                let (tus, url) = (tus.clone(), url.clone());
-                async move { Ask::patch(&url, 0).body(frames).send(&tus).await }
-            });
+            let (sender, patch) = begin(&tus, &url);
             sender.send(Bytes::from_static(b"0123")).unwrap();
             stored(&world, &url, 4).await;
             let dribble = tokio::spawn(async move {
@@ -118,11 +114,7 @@ async fn what_a_request_holds_is_not_swept() {
     let world = world(policy);
     let tus = serve(&world);
     let url = create(&tus, Ask::post().length(8)).await;
-    let (sender, frames) = later();
-    let patch = tokio::spawn({
-        let (tus, url) = (tus.clone(), url.clone());
-        async move { Ask::patch(&url, 0).body(frames).send(&tus).await }
-    });
+    let (sender, patch) = begin(&tus, &url);
     sender.send(Bytes::from_static(b"0123")).unwrap();
     stored(&world, &url, 4).await;
     world.clock.advance(2 * HOUR);
@@ -176,6 +168,27 @@ async fn a_final_whose_part_is_held_is_tried_again_soon() {
     lease.release().await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(Ask::head(&whole).send(&tus).await.offset(), Some(4));
+}
+
+/// Joining copies on behalf of a short request, which therefore counts among the transfers.
+#[tokio::test(start_paused = true)]
+async fn a_concatenation_counts_among_the_transfers() {
+    let mut policy = Policy::default();
+    policy.max_transfers = 1;
+    let world = world(policy);
+    let tus = serve(&world);
+    let piece = create(&tus, part(4).body(Frames::whole(b"part"))).await;
+    let join = || Ask::post().with("upload-concat", format!("final;{piece}"));
+    let url = create(&tus, Ask::post().length(8)).await;
+    let (sender, patch) = begin(&tus, &url);
+    sender.send(Bytes::from_static(b"0123")).unwrap();
+    stored(&world, &url, 4).await;
+    let answer = join().send(&tus).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    sender.send(Bytes::from_static(b"4567")).unwrap();
+    drop(sender);
+    assert_eq!(patch.await.unwrap().status, 204);
+    create(&tus, join()).await;
 }
 
 /// What is damaged harms itself alone: neither does a final keep its parts then, nor a part the

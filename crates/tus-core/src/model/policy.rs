@@ -59,8 +59,8 @@ pub struct Policy {
     /// Over how long that average is taken, the time that the server itself took not counted.
     /// Default 30 s.
     pub min_rate_over: Duration,
-    /// The most uploads that may receive bytes at once; more are 503 with `Retry-After`. Default
-    /// 1024.
+    /// The most uploads that may receive bytes at once, creations of finals among them; more are 503
+    /// with `Retry-After`. Default 1024.
     pub max_transfers: usize,
     /// The most of them for one owner; more are 429 with `Retry-After`. `None` (the default) is no
     /// bound.
