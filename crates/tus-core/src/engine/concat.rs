@@ -53,9 +53,6 @@ pub(super) async fn create_final(
     let upload =
         make(exchange, create, Kind::Final { parts: parts.to_vec() }, Some(transfer)).await?;
     let id = upload.id.clone();
-    if !found.values().all(|part| part.is_complete()) {
-        register(tus, &upload).await;
-    }
     let reply = match try_final(tus, &id, Some(&exchange.request)).await {
         Ok(reply) => reply,
         // Somebody holds a part: the final waits, as it would for an unfinished one.
