@@ -24,7 +24,7 @@ mod bridge;
 use actix_web::{HttpRequest, HttpResponse, Scope, body::BoxBody, web};
 use http::{Extensions, StatusCode};
 use tracing::Instrument as _;
-use tus_core::{Arrival, Tus, store::Blocking};
+use tus_core::{Arrival, Interim, Tus, store::Blocking};
 
 /// Mounts uploads at a path: the collection at `path` and `path/`, each upload one segment below.
 pub fn scope(path: &str, tus: Tus) -> Scope {
@@ -78,6 +78,8 @@ async fn serve(
     converted.body_mut().settle(version).await;
     let payload = converted.body().keep();
     context(request, converted.extensions_mut());
+    // Whoever drops this future answers by itself; nothing may be written into that.
+    let _guard = converted.extensions().get::<Interim>().map(Interim::guard);
     // A worker of actix-web must never block: other connections live on the same thread.
     let arrival =
         Arrival::at(mount).with_tail(tail).with_peer(peer).with_blocking(Blocking::Offload);

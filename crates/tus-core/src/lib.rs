@@ -30,6 +30,8 @@
 mod engine;
 #[cfg(feature = "engine")]
 mod hooks;
+#[cfg(feature = "engine")]
+mod interim;
 mod model;
 #[cfg(feature = "engine")]
 mod protocol;
@@ -59,6 +61,8 @@ pub use engine::{Arrival, Body, BuildError, SweepReport, Tus, TusBuilder};
 pub use hooks::{
     Action, Ended, Finished, HookError, Hooks, Intent, NewUpload, Progress, RequestContext,
 };
+#[cfg(feature = "engine")]
+pub use interim::{Interim, InterimGuard, SendInterim};
 #[cfg(feature = "engine")]
 pub use service::{PeerAddr, TusService, detached};
 #[cfg(feature = "engine")]

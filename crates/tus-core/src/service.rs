@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 
 use crate::{
     engine::{Arrival, Body, Tus},
+    interim::Interim,
     store::Blocking,
 };
 
@@ -58,6 +59,8 @@ where
         _ => Blocking::Offload,
     };
     let arrival = arrival.with_blocking(blocking);
+    // Whoever drops this future answers by itself; nothing may be written into that.
+    let _guard = request.extensions().get::<Interim>().map(Interim::guard);
     // What it logs belongs to the request, also once nobody waits for it.
     let span = tracing::Span::current();
     let exchange = async move { tus.handle(request, arrival).await };
