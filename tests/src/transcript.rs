@@ -19,7 +19,7 @@
 //! **Settings** stand before the first request: `@max-size 10` (or `none`), `@max-metadata 16`,
 //! `@max-parts 2`, `@expire fixed 1h` or `sliding 1h`, `@download`, `@remove-used-parts`,
 //! `@disable termination` (or `creation-with-upload`, `creation-defer-length`, `checksum`,
-//! `concatenation`, `method-override`), `@mount /api/files`, `@mount-cut-off` (the framework
+//! `concatenation`, `method-override`, `tus`, `rufh`), `@mount /api/files`, `@mount-cut-off` (the framework
 //! removes the mount from the path before it hands on the request), `@public-url ..`,
 //! `@trust 10.0.0.0/8`, `@cors off` or a list of origins, `@cors-credentials`, `@no-trailers` (the
 //! framework does not hand on trailers), `@owners X-User` (an upload belongs to the user whom its

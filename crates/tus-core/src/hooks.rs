@@ -87,7 +87,8 @@ pub trait Hooks: Send + Sync + 'static {
         Ok(Reply::new())
     }
 
-    /// An upload was terminated by a client, and its bytes were removed.
+    /// An upload was ended by its client, and its bytes were removed: it asked for that, or sent
+    /// what contradicts what it had said ([`GoneReason`] tells which).
     ///
     /// Called at least once, also across crashes, and after [`on_finish`](Self::on_finish) if the
     /// upload was complete; drop a repeat by [`Ended::event_id`]. Until it succeeds the upload's
@@ -393,7 +394,9 @@ impl HookSet {
     /// Whether there may be somebody who wants to hear that an upload has ended like this.
     pub(crate) fn hears(&self, reason: GoneReason) -> bool {
         match reason {
-            GoneReason::Terminated => self.base.is_some() || self.on_terminated.is_some(),
+            GoneReason::Terminated | GoneReason::Outgrown => {
+                self.base.is_some() || self.on_terminated.is_some()
+            }
             GoneReason::Expired => self.base.is_some() || self.on_expired.is_some(),
             GoneReason::PartLost | GoneReason::Moved => false,
         }

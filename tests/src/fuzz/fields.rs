@@ -92,7 +92,7 @@ fn is_id(text: &str) -> bool {
 fn part(text: &str) {
     assert_eq!(text.parse::<UploadId>().is_ok(), is_id(text));
     let policy = Policy::default();
-    let around = Around { mount: "/files", policy: &policy, peer: None, all: true };
+    let around = Around { mount: "/files", policy: &policy, peer: None, all: true, rufh: true };
     let nothing = HeaderMap::new();
     let Some(id) = around.resolve(&nothing, text) else { return };
     assert!(is_id(id.as_str()));
@@ -106,7 +106,7 @@ fn forwarded(headers: &HeaderMap) {
     policy.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
     let id: UploadId = "abc".parse().expect("an id");
     for peer in [None, Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([9, 9, 9, 9]))] {
-        let around = Around { mount: "/files", policy: &policy, peer, all: true };
+        let around = Around { mount: "/files", policy: &policy, peer, all: true, rufh: true };
         let url = around.url(headers, &id);
         let is_trusted = peer == Some(IpAddr::from([10, 0, 0, 1]));
         assert!(is_trusted || url == "/files/abc", "{url}");

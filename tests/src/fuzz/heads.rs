@@ -35,7 +35,7 @@ pub(super) fn run(data: &[u8]) {
     let mut understood = false;
     for all in [false, true] {
         for peer in [None, Some(IpAddr::from([127, 0, 0, 1]))] {
-            let around = Around { mount: MOUNT, policy: &policy, peer, all };
+            let around = Around { mount: MOUNT, policy: &policy, peer, all, rufh: false };
             understood = check_reading(&around, &parsed);
         }
     }
@@ -51,6 +51,7 @@ fn policy() -> Policy {
     policy.max_metadata = MOST_METADATA;
     policy.max_parts = MOST_PARTS;
     policy.download = true;
+    policy.rufh = false;
     policy.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
     policy
 }

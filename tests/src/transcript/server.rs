@@ -168,6 +168,8 @@ fn feature<'p>(policy: &'p mut Policy, name: &str) -> Result<&'p mut bool, Strin
         "checksum" => &mut policy.checksum,
         "termination" => &mut policy.termination,
         "concatenation" => &mut policy.concatenation,
+        "tus" => &mut policy.tus,
+        "rufh" => &mut policy.rufh,
         "method-override" => &mut policy.method_override,
         _ => return Err(format!("{name:?} cannot be disabled")),
     })

@@ -37,6 +37,7 @@ pub(super) fn upload(id: &UploadId) -> Upload {
         url: format!("/files/{id}"),
         locator: locator(id),
         placement: Placement::default(),
+        awaits_end: false,
         fence: None,
         max_size: None,
         created_at: Timestamp::from_millis(1_700_000_000_000),
@@ -74,6 +75,7 @@ pub(super) fn uploads(id: &UploadId) -> Vec<Upload> {
             ..upload(id)
         });
     }
+    all.push(Upload { awaits_end: true, ..upload(id) });
     let finals = vec![self::id("final-2"), self::id("final-1"), self::id("final-2")];
     all.push(Upload { finals, ..upload(id) });
     all

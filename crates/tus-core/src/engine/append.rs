@@ -8,15 +8,17 @@ use super::{
     incoming::Incoming,
     pump::pump,
     session::Session,
+    terminate::{self, Tell},
 };
 use crate::{
     hooks::Action,
     model::{Append, GoneReason, Outcome, Phase, Refusal, Upload, UploadId},
     protocol::{
         admit::{self, Admission},
-        expire,
+        expire, limits,
         settle::{Settlement, prepare, settle},
     },
+    wire::Dialect,
 };
 
 /// Adds bytes to an upload (tus 1.0.0, PATCH).
@@ -91,6 +93,11 @@ async fn check_offset(
             if expires_at.is_some_and(|at| at <= exchange.tus.now()) {
                 return Err(Refusal::Gone(GoneReason::Expired));
             }
+            if !stored.synced && exchange.dialect != Dialect::Tus {
+                // RUFH tells where the upload is, and what is told is durable (P1): that is seen
+                // to under the lease, which whoever appends may ask for (RUFH, section 4.6).
+                return hopeless.map_or(Ok(()), Err);
+            }
             stored.length
         }
         _ => upload.length.unwrap_or(append.at),
@@ -98,7 +105,7 @@ async fn check_offset(
     // Bytes behind a fence may yet be cut.
     let below = append.at < expected && upload.fence.is_none();
     if below || (of_size && append.at != expected) {
-        return Err(Refusal::OffsetMismatch { expected });
+        return Err(Refusal::OffsetMismatch { expected, provided: append.at });
     }
     hopeless.map_or(Ok(()), Err)
 }
@@ -154,7 +161,7 @@ where
     {
         session.update(|upload| preparation.apply(upload)).await?;
     }
-    let verdict = pump(session, admission, body, exchange.blocking).await?;
+    let verdict = pump(exchange, session, admission, body).await?;
     let stored = if admission.sealed { admission.start } else { session.stored.length };
     let settlement = settle(admission, verdict, stored);
     if let Some(start) = settlement.cut_to {
@@ -179,20 +186,28 @@ async fn conclude(
     session: &mut Session<'_>,
     settlement: Settlement,
 ) -> Result<Outcome, Refusal> {
+    if settlement.ends {
+        let stored = Some(session.stored.length);
+        terminate::end(session, GoneReason::Outgrown, Tell::Application(stored)).await?;
+    }
     if settlement.completes && session.upload.is_open() {
         complete::complete(session, Some(&exchange.request)).await?;
     }
     if let Some(refusal) = settlement.refusal {
         return Err(refusal);
     }
-    let modified = Some(session.stored.modified);
-    let reply = match &session.upload.phase {
+    let (upload, policy) = (&session.upload, &session.tus.policy);
+    let expires_at = expire::expires_at(upload, Some(session.stored.modified), policy);
+    let reply = match &upload.phase {
         Phase::Announced { reply, .. } => Some(reply.clone()),
         _ => None,
     };
     Ok(Outcome::Appended {
         offset: settlement.offset,
-        expires_at: expire::expires_at(&session.upload, modified, &session.tus.policy),
+        expires_at,
         reply,
+        complete: upload.is_complete(),
+        location: upload.url.clone(),
+        limits: limits::told(policy, upload.max_size, expires_at, session.now()),
     })
 }

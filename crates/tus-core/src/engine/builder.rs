@@ -212,6 +212,18 @@ fn check(policy: &Policy) -> Result<(), BuildError> {
     }
     let zero = "must be more than zero";
     let table = [
+        ("tus", !policy.tus && !policy.rufh, "without tus and without rufh nothing is spoken"),
+        (
+            "min_append_size",
+            policy.max_append_size.is_some_and(|max| max < policy.min_append_size),
+            "must not be more than max_append_size",
+        ),
+        ("max_append_size", policy.max_append_size == Some(0), zero),
+        (
+            "min_size",
+            policy.max_size.is_some_and(|max| max < policy.min_size),
+            "must not be more than max_size",
+        ),
         ("idle_timeout", policy.idle_timeout.is_zero(), zero),
         ("lease_wait", policy.lease_wait.is_zero(), zero),
         ("hook_timeout", policy.hook_timeout.is_zero(), zero),

@@ -33,7 +33,7 @@ pub(super) async fn announce(
     let (event, superseded) = match &upload.phase {
         Phase::Complete { event, superseded, .. } => (event.clone(), superseded.clone()),
         Phase::Refused { rejection, .. } => {
-            let refusal = rejection.clone().into();
+            let refusal = Refusal::refused(rejection);
             concat::after_final(session).await;
             return Err(refusal);
         }
@@ -68,7 +68,7 @@ pub(super) async fn announce(
         }
         Some(Err(HookError::Reject(rejection))) => {
             let rejection = bounded(rejection);
-            let refusal = rejection.clone().into();
+            let refusal = Refusal::refused(&rejection);
             let phase = Phase::Refused { since, rejection, unwanted: true };
             session.update(|upload| upload.phase = phase.clone()).await?;
             tus.retries.forget(&id);

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     hooks::{Action, RequestContext},
-    model::{Create, GoneReason, Kind, Outcome, Phase, Refusal, Timestamp, Upload, UploadId},
+    model::{
+        Create, GoneReason, Kind, Outcome, Phase, Refusal, Timestamp, Upload, UploadId,
+        UploadLimits,
+    },
     protocol::{concat as rules, expire, limits::Limits},
     store::{Acquire, Lease, StoreErrorKind},
 };
@@ -66,7 +69,15 @@ pub(super) async fn create_final(
             return Err(refusal);
         }
     };
-    Ok(Outcome::Created { location: upload.url, offset: None, expires_at: None, reply })
+    Ok(Outcome::Created {
+        location: upload.url,
+        offset: None,
+        expires_at: None,
+        complete: reply.is_some(),
+        reply,
+        limits: UploadLimits::default(),
+        stopped: None,
+    })
 }
 
 /// The most bytes of `Upload-Concat`, which is kept in the record.

@@ -16,11 +16,16 @@ use super::{
 use crate::{
     hooks::{Action, Hooks as _, NewUpload},
     model::{
-        Append, Content, Create, CreateKind, GoneReason, Kind, Outcome, Phase, Placement, Refusal,
-        Upload, UploadId,
+        Append, Completes, Content, Create, CreateKind, GoneReason, Kind, Outcome, Phase,
+        Placement, Refusal, Timestamp, Upload, UploadId,
     },
-    protocol::{admit, create as rules, expire, limits::Limits},
+    protocol::{
+        admit, create as rules, expire,
+        limits::{self, Limits},
+        settle::Settlement,
+    },
     store::{Acquire, Lease, NewObject, PlaceAs, StoreError, StoreErrorKind},
+    wire::Dialect,
 };
 
 /// Makes a new upload, perhaps with its first bytes (tus 1.0.0, Creation).
@@ -53,14 +58,20 @@ where
         Some(_) => Some(exchange.transfer(None)?),
         None => None,
     };
+    let completes = create.completes;
     let upload = make(exchange, create, kind, transfer.as_mut()).await?;
-    let (id, location) = (upload.id.clone(), upload.url.clone());
-    if content.is_none() && upload.length != Some(0) {
-        let expires_at = upload.expires_at;
-        return Ok(Outcome::Created { location, offset: brought, expires_at, reply: None });
+    let known = exchange.interim.created(&upload, tus);
+    let is_whole = match completes {
+        Completes::AtItsLength => upload.length == Some(0),
+        Completes::WithThisBody => true,
+        Completes::Later => false,
+    };
+    if content.is_none() && !is_whole {
+        return Ok(created(tus, &upload, brought, upload.expires_at, None));
     }
-    let mut session = Session::open(tus, &id, Session::preempting(tus)).await?;
-    let outcome = fill(exchange, &mut session, content, brought, body).await;
+    let first = First { content, completes, offset: brought, known };
+    let mut session = Session::open(tus, &upload.id, Session::preempting(tus)).await?;
+    let outcome = fill(exchange, &mut session, first, body).await;
     session.release().await;
     outcome
 }
@@ -111,6 +122,7 @@ pub(super) async fn make(
         // Until the store has said where.
         locator: crate::model::Locator::new(""),
         placement: new.placement,
+        awaits_end: create.completes.is_declared(),
         fence: None,
         max_size: new.max_size,
         created_at: now,
@@ -160,12 +172,22 @@ async fn record(tus: &Inner, upload: &mut Upload, length: Option<u64>) -> Result
     Ok(())
 }
 
-/// Takes the first bytes (tus 1.0.0, Creation With Upload).
+/// The first bytes of an upload.
+struct First {
+    /// What is said of them, if there are any.
+    content: Option<Content>,
+    completes: Completes,
+    /// What a client hears that sent none.
+    offset: Option<u64>,
+    /// Whether the client knows the upload's URL already, whatever becomes of its request.
+    known: bool,
+}
+
+/// Takes the first bytes (tus 1.0.0, Creation With Upload; RUFH, section 4.2.2).
 async fn fill<B>(
     exchange: &Exchange<'_>,
     session: &mut Session<'_>,
-    content: Option<Content>,
-    mut offset: Option<u64>,
+    first: First,
     body: &mut Incoming<'_, B>,
 ) -> Result<Outcome, Refusal>
 where
@@ -173,83 +195,129 @@ where
     B::Error: fmt::Display,
 {
     let tus = session.tus;
-    let mut broken = None;
-    if let Some(content) = content {
-        match receive_first(exchange, session, content, body).await {
-            Ok((kept, refusal)) => (offset, broken) = (Some(kept), refusal),
-            // Nobody will ever learn its URL, so there is no upload either.
-            Err(refusal) => {
-                terminate::end(session, GoneReason::Terminated, Tell::Nobody).await?;
+    let First { content, completes, offset, known } = first;
+    // No content is content that has ended as it should.
+    let content = content.unwrap_or(Content::empty());
+    let brought = content != Content::empty();
+    let settlement = receive_first(exchange, session, content, completes, body).await;
+    let (kept, stopped) = match settlement.map(|settlement| (settlement.offset, settlement)) {
+        Ok((kept, Settlement { refusal: None, completes, .. })) => {
+            if completes {
+                complete_first(exchange, session, known).await?;
+            }
+            (kept, None)
+        }
+        Ok((kept, Settlement { refusal: Some(refusal), ends, .. })) => {
+            if ends || !is_kept(&refusal, kept, known) {
+                // Nobody will ever learn its URL, or it has outgrown itself: there is no upload.
+                let reason = if ends { GoneReason::Outgrown } else { GoneReason::Terminated };
+                terminate::end(session, reason, Tell::Nobody).await?;
+                return Err(refusal);
+            }
+            if session.upload.length == Some(kept) && !session.upload.awaits_end {
+                complete_first(exchange, session, known).await?;
+            }
+            if is_ours(&refusal) || exchange.dialect != Dialect::Tus {
+                (kept, Some(refusal))
+            } else {
                 return Err(refusal);
             }
         }
-    }
-    let whole = session.upload.length == Some(session.stored.length);
-    if whole && session.upload.is_open() {
-        let completed = complete::complete(session, Some(&exchange.request)).await;
-        if completed.is_err() && session.upload.is_open() {
-            session.reload().await?;
-            // As above, unless it is recorded as complete after all.
-            if session.upload.is_open() {
+        Err(refusal) => {
+            if !known {
                 terminate::end(session, GoneReason::Terminated, Tell::Nobody).await?;
             }
+            return Err(refusal);
         }
-        completed?;
-    } else {
-        complete::announce(session, Some(&exchange.request)).await?;
-    }
-    if let Some(refusal) = broken {
-        return Err(refusal);
-    }
-    let upload = &session.upload;
-    let reply = match &upload.phase {
-        Phase::Announced { reply, .. } => Some(reply.clone()),
-        _ => None,
     };
-    Ok(Outcome::Created {
-        location: upload.url.clone(),
-        offset,
-        expires_at: expire::expires_at(upload, Some(session.stored.modified), &tus.policy),
-        reply,
-    })
+    let upload = &session.upload;
+    let expires_at = expire::expires_at(upload, Some(session.stored.modified), &tus.policy);
+    let offset = if brought { Some(kept) } else { offset };
+    Ok(created(tus, upload, offset, expires_at, stopped))
 }
 
-/// How many of the first bytes are kept, and what is to be said nevertheless.
-///
-/// An upload that kept some of them is made, whatever stopped the rest: its client learns the URL
-/// and how far it came (tus 1.0.0: accept as many bytes as possible), and hears more when it goes
-/// on. What the client itself did wrong is refused.
+/// Finishes an upload with the request that created it.
+async fn complete_first(
+    exchange: &Exchange<'_>,
+    session: &mut Session<'_>,
+    known: bool,
+) -> Result<(), Refusal> {
+    if !session.upload.is_open() {
+        return complete::announce(session, Some(&exchange.request)).await;
+    }
+    let completed = complete::complete(session, Some(&exchange.request)).await;
+    if completed.is_err() && session.upload.is_open() && !known {
+        session.reload().await?;
+        // Nobody will ever learn its URL, unless it is recorded as complete after all.
+        if session.upload.is_open() {
+            terminate::end(session, GoneReason::Terminated, Tell::Nobody).await?;
+        }
+    }
+    completed
+}
+
+/// What the client of a new upload hears.
+fn created(
+    tus: &Inner,
+    upload: &Upload,
+    offset: Option<u64>,
+    expires_at: Option<Timestamp>,
+    stopped: Option<Refusal>,
+) -> Outcome {
+    Outcome::Created {
+        location: upload.url.clone(),
+        offset,
+        expires_at,
+        reply: match &upload.phase {
+            Phase::Announced { reply, .. } => Some(reply.clone()),
+            _ => None,
+        },
+        complete: upload.is_complete(),
+        limits: limits::told(&tus.policy, upload.max_size, expires_at, tus.now()),
+        stopped,
+    }
+}
+
+/// Takes the body of a creation.
 async fn receive_first<B>(
     exchange: &Exchange<'_>,
     session: &mut Session<'_>,
     content: Content,
+    completes: Completes,
     body: &mut Incoming<'_, B>,
-) -> Result<(u64, Option<Refusal>), Refusal>
+) -> Result<Settlement, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: fmt::Display,
 {
-    let append = Append { at: 0, length: None, content };
+    let append = Append { at: 0, length: None, completes, content };
     let (stored, policy) = (session.stored, &session.tus.policy);
     let now = session.now();
     let admission =
         admit::admit(&append, &session.upload, stored.length, stored.modified, policy, now)?;
-    let settlement = receive(exchange, session, &admission, body).await?;
-    let offset = settlement.offset;
-    match settlement.refusal {
-        None => Ok((offset, None)),
-        // The client has left, but an application that chose the id may know where to go on.
-        Some(Refusal::BodyBroken) if offset > 0 => Ok((offset, Some(Refusal::BodyBroken))),
-        Some(
-            Refusal::BodyIdle
+    receive(exchange, session, &admission, body).await
+}
+
+/// Whether an upload is made of which `kept` bytes are kept, although its body was refused.
+///
+/// One whose URL the client knows always is. Otherwise its client must learn it from the answer
+/// (tus 1.0.0: accept as many bytes as possible), or be able to: one that has left may know an id
+/// that the application chose. What the client itself did wrong is refused.
+fn is_kept(refusal: &Refusal, kept: u64, known: bool) -> bool {
+    known || (kept > 0 && (is_ours(refusal) || *refusal == Refusal::BodyBroken))
+}
+
+/// Whether it was us who stopped the body.
+fn is_ours(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::BodyIdle
             | Refusal::BodySlow
             | Refusal::Preempted
             | Refusal::Draining
             | Refusal::Full
-            | Refusal::Unavailable { .. },
-        ) if offset > 0 => Ok((offset, None)),
-        Some(refusal) => Err(refusal),
-    }
+            | Refusal::Unavailable { .. }
+    )
 }
 
 /// An id with 160 random bits.

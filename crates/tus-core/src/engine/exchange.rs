@@ -4,13 +4,14 @@ use bytes::Bytes;
 use http::{Method, request};
 
 use super::{
-    Body, Inner, append, create, incoming::Incoming, inspect, read, terminate, transfers::Transfer,
+    Body, Inner, append, create, incoming::Incoming, inspect, interim::Line, read, terminate,
+    transfers::Transfer,
 };
 use crate::{
     hooks::{Action, HookError, Hooks as _, Intent, RequestContext},
     model::{Command, Outcome, Refusal, RequestId, Upload, UploadId},
     store::{Blocking, StoreError, StoreErrorKind},
-    wire::{Mount, Offer, Understood},
+    wire::{Dialect, Mount, Offer, Understood},
 };
 
 /// One request on its way through the engine.
@@ -20,10 +21,22 @@ pub(super) struct Exchange<'t> {
     pub(super) mount: Mount,
     pub(super) blocking: Blocking,
     pub(super) offer: Offer,
+    pub(super) dialect: Dialect,
+    pub(super) interim: Line,
+}
+
+fn with_body(
+    read: Result<(Outcome, Option<Body>), Refusal>,
+) -> (Result<Outcome, Refusal>, Option<Body>) {
+    match read {
+        Ok((outcome, body)) => (Ok(outcome), body),
+        Err(refusal) => (Err(refusal), None),
+    }
 }
 
 /// What came in.
 pub(super) struct Arrived {
+    pub(super) dialect: Dialect,
     pub(super) id: RequestId,
     pub(super) parts: request::Parts,
     pub(super) method: Method,
@@ -38,10 +51,11 @@ impl<'t> Exchange<'t> {
         peer: Option<std::net::IpAddr>,
         offer: Offer,
     ) -> Self {
-        let Arrived { id, parts, method, mount, blocking } = arrived;
+        let Arrived { dialect, id, parts, method, mount, blocking } = arrived;
         let client = mount.client();
+        let interim = Line::of(&parts, dialect, &tus.policy);
         let request = RequestContext::new(id, method, parts, peer, client);
-        Self { tus, request, mount, blocking, offer }
+        Self { tus, request, mount, blocking, offer, dialect, interim }
     }
 
     /// Does what the request asks for.
@@ -61,10 +75,14 @@ impl<'t> Exchange<'t> {
             (Command::Append(append), Some(id)) => append::append(self, &id, append, body).await,
             (Command::Terminate, Some(id)) => terminate::terminate(self, &id).await,
             (Command::Read(command), Some(id)) => {
-                return match read::read(self, &id, &command).await {
-                    Ok((outcome, body)) => (Ok(outcome), body),
-                    Err(refusal) => (Err(refusal), None),
-                };
+                return with_body(read::read(self, &id, &command).await);
+            }
+            (Command::ReadOrInspect(command), Some(id)) => {
+                match read::read_complete(self, &id, &command).await {
+                    Ok(Some((outcome, body))) => return (Ok(outcome), body),
+                    Ok(None) => inspect::inspect(self, &id).await,
+                    Err(refusal) => Err(refusal),
+                }
             }
             (_, None) => Err(Refusal::NotFound),
         };

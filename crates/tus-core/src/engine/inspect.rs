@@ -71,7 +71,7 @@ async fn settled(exchange: &Exchange<'_>, upload: Arc<Upload>) -> Result<Arc<Upl
         async move { complete::announce_later(&tus, &id, wait).await }
     });
     match tokio::time::timeout(wait, task).await {
-        Ok(Ok(Ok(()) | Err(Refusal::Rejected(_)))) => exchange.peek(&upload.id).await,
+        Ok(Ok(Ok(()) | Err(Refusal::Refused(_)))) => exchange.peek(&upload.id).await,
         Ok(Ok(Err(refusal))) => Err(refusal),
         Ok(Err(_)) | Err(_) => Err(Refusal::Locked),
     }

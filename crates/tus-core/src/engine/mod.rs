@@ -13,6 +13,7 @@ mod exchange;
 mod finish;
 mod incoming;
 mod inspect;
+mod interim;
 mod pump;
 mod read;
 mod session;
@@ -40,6 +41,7 @@ pub use sweep::SweepReport;
 use crate::{
     hooks::HookSet,
     model::{Algorithm, Discovery, Extension, Policy, Refusal, RequestId, Timestamp},
+    protocol::limits,
     store::{Blocking, ChunkStore, Locker, MetaStore},
     wire::{self, Answer, Head, Mount, Offer},
 };
@@ -215,7 +217,7 @@ impl Tus {
             body: incoming.shape(),
             mount: &mount,
         };
-        let understood = wire::read(&head, &offer);
+        let wire::Said { dialect, understood } = wire::read(&head, &offer);
         // How an answer is framed follows from the request line, whatever overrides its method.
         let is_head = parts.method == Method::HEAD;
         let cors_request = parts.headers.clone_origin();
@@ -224,8 +226,8 @@ impl Tus {
             Ok(understood) => {
                 let method = understood.method.clone();
                 let (blocking, id) = (arrival.blocking, id.clone());
-                let arrived = Arrived { id, parts, method, mount, blocking };
-                let exchange = Exchange::new(inner, arrived, arrival.peer, offer);
+                let arrived = Arrived { dialect, id, parts, method, mount, blocking };
+                let exchange = Exchange::new(inner, arrived, arrival.peer, offer.clone());
                 exchange.run(understood, &mut incoming).await
             }
             Err(refusal) => (Err(refusal), None),
@@ -233,7 +235,7 @@ impl Tus {
         let refused = outcome.is_err();
         let broken =
             matches!(outcome, Err(Refusal::BodyIdle | Refusal::BodySlow | Refusal::Draining));
-        let mut answer = wire::write(outcome);
+        let mut answer = wire::write(dialect, &offer, outcome);
         wire::sign(&mut answer, &id);
         wire::add_cors(&inner.policy.cors, preflight, &cors_request, &mut answer.headers);
         // A client that is still sending may not look at the answer before it is done, and a
@@ -318,11 +320,14 @@ impl Inner {
             extensions: offered.map(|(extension, _)| extension).collect(),
             max_size: policy.max_size,
             algorithms: if policy.checksum { Algorithm::ALL.to_vec() } else { Vec::new() },
+            limits: limits::told(policy, None, None, Timestamp::EPOCH),
         };
         Offer {
             discovery,
             download: policy.download && store.read,
             method_override: policy.method_override,
+            tus: policy.tus,
+            rufh: policy.rufh,
         }
     }
 }

@@ -4,14 +4,15 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    exchange::refuse,
+    exchange::{Exchange, refuse},
     incoming::{Frame, Incoming},
+    interim::Teller,
     later,
     session::Session,
 };
 use crate::{
     hooks::{Hooks as _, Progress},
-    model::{Algorithm, Digest, Extension, Hashers, Policy, Refusal, Upload},
+    model::{Algorithm, Digest, Extension, Hashers, Policy, Promise, Refusal, Upload},
     protocol::{
         admit::Admission,
         intake::{Ending, Intake, Take, Verdict},
@@ -30,10 +31,10 @@ const LAST_CALL: Duration = Duration::from_millis(500);
 /// When it returns, no write of this request is under way, and `session.stored` says what is
 /// durable.
 pub(super) async fn pump<B>(
+    exchange: &Exchange<'_>,
     session: &mut Session<'_>,
     admission: &Admission,
     body: &mut Incoming<'_, B>,
-    blocking: Blocking,
 ) -> Result<Verdict, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
@@ -41,9 +42,14 @@ where
 {
     let mut intake = Intake::new(admission);
     let start = admission.start;
+    let blocking = exchange.blocking;
     let mut sink =
         Sink { session, blocking, writer: None, start, at: start, synced: start, failed: None };
-    let mut ending = take(&mut sink, &mut intake, body).await;
+    // What is still to be proven may yet be cut, and an offset never goes down (RUFH, 4.1.1).
+    let counts = admission.promise == Promise::None && !admission.sealed;
+    let policy = &sink.session.tus.policy;
+    let teller = exchange.interim.teller(policy).filter(|_| counts);
+    let mut ending = take(&mut sink, &mut intake, body, teller).await;
     // The end of a write decides as much as the write itself: nothing is told that is not synced.
     sink.end().await;
     let (synced, failed) = (sink.synced, sink.failed);
@@ -160,7 +166,12 @@ impl Sink<'_, '_> {
 }
 
 /// Takes frames until the body ends, by itself or because somebody wants it to.
-async fn take<B>(sink: &mut Sink<'_, '_>, intake: &mut Intake, body: &mut Incoming<'_, B>) -> Ending
+async fn take<B>(
+    sink: &mut Sink<'_, '_>,
+    intake: &mut Intake,
+    body: &mut Incoming<'_, B>,
+    mut teller: Option<Teller>,
+) -> Ending
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: fmt::Display,
@@ -230,6 +241,13 @@ where
                 }
                 if pace.is_too_slow() && stop.is_none() {
                     return Ending::Cut(Refusal::BodySlow);
+                }
+                if let Some(teller) = teller.as_mut().filter(|teller| teller.is_due(Instant::now()))
+                {
+                    if let Err(refusal) = sink.sync().await {
+                        return Ending::Cut(refusal);
+                    }
+                    teller.tell(sink.synced);
                 }
                 // Only now: the time that the store took is not the client's.
                 last_frame = Instant::now();

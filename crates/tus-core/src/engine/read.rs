@@ -8,6 +8,18 @@ use crate::{
     protocol::read::{self, Selection},
 };
 
+/// Sends the bytes of an upload if it is complete; `None` if it is not.
+pub(super) async fn read_complete(
+    exchange: &Exchange<'_>,
+    id: &UploadId,
+    command: &Read,
+) -> Result<Option<(Outcome, Option<Body>)>, Refusal> {
+    match exchange.peek(id).await?.phase {
+        Phase::Announced { .. } => read(exchange, id, command).await.map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Sends the bytes of a complete upload.
 pub(super) async fn read(
     exchange: &Exchange<'_>,
@@ -20,7 +32,7 @@ pub(super) async fn read(
     match &upload.phase {
         Phase::Announced { .. } => {}
         Phase::Open | Phase::Complete { .. } => return Err(Refusal::NotFound),
-        Phase::Refused { rejection, .. } => return Err(rejection.clone().into()),
+        Phase::Refused { rejection, .. } => return Err(Refusal::refused(rejection)),
         Phase::Gone(gone) => return Err(Refusal::Gone(gone.reason)),
     }
     // A file that the application has moved away is gone, not a failure.

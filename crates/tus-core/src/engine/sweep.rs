@@ -177,7 +177,7 @@ async fn wait(weak: &Weak<Inner>, changed: &Notify, until: Instant) {
 
 async fn retry(tus: &Arc<Inner>, id: &UploadId) {
     match look(tus, id, None).await {
-        Ok(_) | Err(Refusal::Rejected(_) | Refusal::NotFound | Refusal::Gone(_)) => {
+        Ok(_) | Err(Refusal::Refused(_) | Refusal::NotFound | Refusal::Gone(_)) => {
             tus.retries.forget(id);
         }
         Err(refusal) => {

@@ -54,7 +54,7 @@ async fn terminate_leased(
         // What is complete is announced first (P5). But nobody has to keep an upload because the
         // application fails: it was asked, and hears next that the upload has ended.
         match complete::announce(session, Some(&exchange.request)).await {
-            Ok(()) | Err(Refusal::Rejected(_)) => {}
+            Ok(()) | Err(Refusal::Refused(_)) => {}
             Err(refusal) => tracing::warn!(upload = %id, ?refusal, "terminated unannounced"),
         }
     }
@@ -170,7 +170,9 @@ async fn tell_ended(tus: &Arc<Inner>, upload: &Upload, gone: &Gone) -> Result<()
     let Some(event) = gone.event.clone() else { return Ok(()) };
     let ended = Ended::new(event, Arc::new(upload.clone()), gone.stored);
     let told = match gone.reason {
-        GoneReason::Terminated => tus.hook("on_terminated", tus.hooks.on_terminated(ended)).await,
+        GoneReason::Terminated | GoneReason::Outgrown => {
+            tus.hook("on_terminated", tus.hooks.on_terminated(ended)).await
+        }
         GoneReason::Expired => tus.hook("on_expired", tus.hooks.on_expired(ended)).await,
         GoneReason::PartLost | GoneReason::Moved => Ok(()),
     };

@@ -17,6 +17,8 @@ pub(crate) enum Command {
     Terminate,
     /// Send the bytes of a complete upload.
     Read(Read),
+    /// Send the bytes of a complete upload, or tell how far one is that is not.
+    ReadOrInspect(Read),
 }
 
 /// A new upload.
@@ -30,6 +32,8 @@ pub(crate) struct Create {
     pub metadata: Metadata,
     /// The text that chose the role, to be returned as it came.
     pub concat: Option<String>,
+    /// When it is complete.
+    pub completes: Completes,
     /// The first bytes, when the request brings some.
     pub content: Option<Content>,
 }
@@ -52,8 +56,29 @@ pub(crate) struct Append {
     pub at: u64,
     /// A length declared late.
     pub length: Option<u64>,
+    /// When the upload is complete.
+    pub completes: Completes,
     /// The bytes.
     pub content: Content,
+}
+
+/// When an upload is complete, as the client of one request sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Completes {
+    /// Once its offset reaches its length (tus 1.0.0).
+    #[default]
+    AtItsLength,
+    /// When this body has ended as it should (RUFH, `Upload-Complete: ?1`).
+    WithThisBody,
+    /// Later: another request will say so (RUFH, `Upload-Complete: ?0`).
+    Later,
+}
+
+impl Completes {
+    /// Whether the client says by itself when an upload is complete.
+    pub(crate) fn is_declared(self) -> bool {
+        self != Self::AtItsLength
+    }
 }
 
 /// What the head says about the body.

@@ -19,15 +19,19 @@ mod time;
 mod upload;
 
 #[cfg(feature = "engine")]
-pub(crate) use command::{Append, Command, Content, Create, CreateKind, Promise, RangeSpec, Read};
+pub(crate) use command::{
+    Append, Command, Completes, Content, Create, CreateKind, Promise, RangeSpec, Read,
+};
 pub use cors::{Cors, InvalidOrigin, OriginPattern, Origins};
 pub use digest::{Algorithm, Digest};
 #[cfg(feature = "engine")]
 pub(crate) use hashers::Hashers;
 pub use metadata::{Metadata, MetadataError};
 #[cfg(feature = "engine")]
-pub(crate) use outcome::{Discovery, Extension, Outcome, ReadView, Refusal, UploadView};
-pub use policy::{Expiry, ExpiryMode, Policy};
+pub(crate) use outcome::{
+    Discovery, Extension, Outcome, ReadView, Refusal, UploadLimits, UploadView,
+};
+pub use policy::{Expiry, ExpiryMode, InterimMode, Policy};
 pub use proxy::{InvalidProxy, TrustedProxy};
 pub use rejection::{Rejection, Reply};
 pub use request::{InvalidRequestId, RequestId};

@@ -19,6 +19,12 @@ pub(crate) enum Outcome {
         expires_at: Option<Timestamp>,
         /// What `on_finish` said, when it is complete already.
         reply: Option<Reply>,
+        /// Whether it is complete.
+        complete: bool,
+        /// What bounds it.
+        limits: UploadLimits,
+        /// What stopped its body, of which some bytes are kept.
+        stopped: Option<Refusal>,
     },
     /// How far the upload is.
     Inspected(UploadView),
@@ -30,6 +36,12 @@ pub(crate) enum Outcome {
         expires_at: Option<Timestamp>,
         /// What `on_finish` said, when it is complete.
         reply: Option<Reply>,
+        /// Whether it is complete.
+        complete: bool,
+        /// The upload's URL, as its client knows it.
+        location: String,
+        /// What bounds it.
+        limits: UploadLimits,
     },
     /// The upload is no more.
     Terminated,
@@ -51,6 +63,8 @@ pub(crate) struct Discovery {
     pub max_size: Option<u64>,
     /// The digests it can verify.
     pub algorithms: Vec<Algorithm>,
+    /// What bounds an upload.
+    pub limits: UploadLimits,
 }
 
 impl Discovery {
@@ -84,6 +98,21 @@ pub(crate) enum Extension {
     ConcatenationUnfinished,
 }
 
+/// What bounds an upload, as far as clients are told (RUFH, section 4.1.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UploadLimits {
+    /// The most bytes it may have.
+    pub max_size: Option<u64>,
+    /// The fewest bytes it may have.
+    pub min_size: Option<u64>,
+    /// The most bytes that one request may bring.
+    pub max_append_size: Option<u64>,
+    /// The fewest bytes that one request has to bring, unless it is the last.
+    pub min_append_size: Option<u64>,
+    /// For how long it will live.
+    pub max_age: Option<Duration>,
+}
+
 /// How far an upload is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct UploadView {
@@ -101,6 +130,10 @@ pub(crate) struct UploadView {
     pub expires_at: Option<Timestamp>,
     /// What `on_finish` said.
     pub reply: Option<Reply>,
+    /// Whether it is complete, whatever offset and length say.
+    pub complete: bool,
+    /// What bounds it.
+    pub limits: UploadLimits,
 }
 
 /// What a download is about to send.
@@ -151,6 +184,8 @@ pub(crate) enum Refusal {
     OffsetMismatch {
         /// Where the upload is.
         expected: u64,
+        /// Where the client believes it to be.
+        provided: u64,
     },
     /// The length was declared before, as another one.
     LengthMismatch,
@@ -163,6 +198,23 @@ pub(crate) enum Refusal {
     },
     /// The body is longer than what the upload still lacks.
     BodyTooLong,
+    /// One request brings more bytes than it may.
+    AppendTooLarge {
+        /// The most bytes allowed.
+        max: u64,
+    },
+    /// One request brings fewer bytes than it has to.
+    AppendTooSmall {
+        /// The fewest bytes allowed.
+        min: u64,
+    },
+    /// The upload is complete, and this is no way to ask for what was said then.
+    AlreadyComplete,
+    /// The upload would be smaller than is allowed.
+    TooSmall {
+        /// The fewest bytes allowed.
+        min: u64,
+    },
     /// The metadata is larger than is allowed.
     MetadataTooLarge,
     /// A final has more parts than are allowed, or none.
@@ -211,6 +263,15 @@ pub(crate) enum Refusal {
     Internal,
     /// The application says no, in its own words.
     Rejected(Box<Rejection>),
+    /// The application has refused the finished upload, for good.
+    Refused(Box<Rejection>),
+}
+
+impl Refusal {
+    /// What every client of an upload hears that the application has refused.
+    pub(crate) fn refused(rejection: &Rejection) -> Self {
+        Self::Refused(Box::new(rejection.clone()))
+    }
 }
 
 impl From<Rejection> for Refusal {

@@ -18,8 +18,29 @@ use super::{Cors, TrustedProxy};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Policy {
+    /// Whether tus 1.0.0 is spoken. Default yes.
+    pub tus: bool,
+    /// Whether RUFH is spoken, the IETF's *Resumable Uploads for HTTP*. Default yes.
+    ///
+    /// Its clients need not mark a HEAD, a DELETE or a GET of an upload, so where it is spoken
+    /// those without `Tus-Resumable` are its own, and are not refused with 412.
+    pub rufh: bool,
+    /// When 104 (Upload Resumption Supported) is sent to clients of RUFH. Default
+    /// [`InterimMode::Auto`].
+    pub interim: InterimMode,
+    /// How often at most one request is told of its progress by a 104; what is told is made durable
+    /// first. Zero tells of none. Default once a second.
+    pub interim_every: Duration,
     /// The most bytes an upload may have (`Tus-Max-Size`); `None` is no bound. Default 10 GiB.
     pub max_size: Option<u64>,
+    /// The fewest bytes an upload by RUFH may have, where its length is known; fewer are refused.
+    /// Default 0.
+    pub min_size: u64,
+    /// The most bytes that one request of RUFH may bring; `None` (the default) is no bound.
+    pub max_append_size: Option<u64>,
+    /// The fewest bytes that one request of RUFH has to bring, unless it brings none or is the
+    /// last. Default 0.
+    pub min_append_size: u64,
     /// When unfinished uploads expire; `None` (the default) is never.
     pub expiry: Option<Expiry>,
     /// Whether a length may be declared later. Default yes.
@@ -93,7 +114,14 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            tus: true,
+            rufh: true,
+            interim: InterimMode::Auto,
+            interim_every: Duration::from_secs(1),
             max_size: Some(10 << 30),
+            min_size: 0,
+            max_append_size: None,
+            min_append_size: 0,
             expiry: None,
             defer_length: true,
             creation_with_upload: true,
@@ -125,6 +153,23 @@ impl Default for Policy {
             trusted_proxies: Vec::new(),
         }
     }
+}
+
+/// When 104 (Upload Resumption Supported) is sent (RUFH, section 5).
+///
+/// Never over HTTP/1.0, never to a client that does not name a version of the draft that is spoken
+/// here, and only where the connection can: `tus-interim` has what that needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InterimMode {
+    /// Unless a proxy stands between: some take an interim response for the final one. A request
+    /// with `Via`, `Forwarded` or `X-Forwarded-For` has come through one.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }
 
 /// When unfinished uploads expire (tus 1.0.0, Expiration).

@@ -180,6 +180,8 @@ pub enum GoneReason {
     PartLost,
     /// The file is no longer where it was placed, or is another one by now.
     Moved,
+    /// Its client sent more bytes than it had declared (RUFH, section 4.1.3 and 4.4.2).
+    Outgrown,
 }
 
 /// Where the application wants a finished upload to be put, as far as the store has a choice.
@@ -224,6 +226,9 @@ pub struct Upload {
     /// Where the application wants it.
     #[serde(default)]
     pub placement: Placement,
+    /// Whether it is complete only once a client says so; else it is when its length is reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_end: bool,
     /// Bytes from here on are unproven: a digest was promised and has not been verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,

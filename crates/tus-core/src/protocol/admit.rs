@@ -1,7 +1,12 @@
 //! May this request write, from where, how much, and what must be proven about it?
 
-use super::{expire, limits::Limits};
-use crate::model::{Append, GoneReason, Phase, Policy, Promise, Refusal, Timestamp, Upload};
+use super::{
+    expire,
+    limits::{self, Limits},
+};
+use crate::model::{
+    Append, Completes, GoneReason, Phase, Policy, Promise, Refusal, Timestamp, Upload,
+};
 
 /// The leave to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +25,10 @@ pub(crate) struct Admission {
     pub(crate) promise: Promise,
     /// Whether the upload has all its bytes, so that none can be stored.
     pub(crate) sealed: bool,
+    /// When the upload is complete.
+    pub(crate) completes: Completes,
+    /// Whether this request leaves it open at its length, and the record does not know that yet.
+    pub(crate) leaves_open: bool,
 }
 
 /// How many bytes a request may bring.
@@ -34,6 +43,13 @@ pub(crate) enum Bound {
         /// The most that the upload may have.
         max: u64,
     },
+    /// What one request may bring: what fits is the client's.
+    OneRequest {
+        /// So many bytes.
+        left: u64,
+        /// The same, for the client to read.
+        max: u64,
+    },
 }
 
 /// Refuses what the head and the record alone show to be wrong.
@@ -43,7 +59,7 @@ pub(crate) enum Bound {
 pub(crate) fn check_head(append: &Append, upload: &Upload, policy: &Policy) -> Result<(), Refusal> {
     match &upload.phase {
         Phase::Gone(gone) => return Err(Refusal::Gone(gone.reason)),
-        Phase::Refused { rejection, .. } => return Err(rejection.clone().into()),
+        Phase::Refused { rejection, .. } => return Err(Refusal::refused(rejection)),
         Phase::Open | Phase::Complete { .. } | Phase::Announced { .. } => {}
     }
     // tus 1.0.0, Concatenation: 403 to PATCH against a final.
@@ -56,6 +72,7 @@ pub(crate) fn check_head(append: &Append, upload: &Upload, policy: &Policy) -> R
     }
     let limits = Limits::of(policy, upload.max_size);
     limits.check(append.length)?;
+    limits::check_append(append.completes, append.content.length, policy)?;
     let end = append.at.saturating_add(append.content.length.unwrap_or(0));
     if length.is_some_and(|length| append.at <= length && end > length) {
         return Err(Refusal::BodyTooLong);
@@ -81,16 +98,21 @@ pub(crate) fn admit(
         return Err(Refusal::Gone(GoneReason::Expired));
     }
     let sealed = !upload.is_open();
+    // Nothing can be added, and nothing more is to come (RUFH, section 4.1.2).
+    if sealed && append.completes == Completes::Later {
+        return Err(Refusal::AlreadyComplete);
+    }
     let start = if sealed { upload.length.unwrap_or(stored) } else { stored };
     // tus 1.0.0, PATCH: 409 without modifying the upload resource.
     if append.at != start {
-        return Err(Refusal::OffsetMismatch { expected: start });
+        return Err(Refusal::OffsetMismatch { expected: start, provided: append.at });
     }
     let length = declared(append, upload)?;
     if length.is_some_and(|length| length < start) {
         return Err(Refusal::LengthTooShort);
     }
     let bound = Limits::of(policy, upload.max_size).bound(length, start);
+    let bound = limits::bound_append(append.completes, bound, policy);
     Ok(Admission {
         start,
         length,
@@ -99,7 +121,21 @@ pub(crate) fn admit(
         announced: append.content.length,
         promise: append.content.digest.clone(),
         sealed,
+        completes: append.completes,
+        leaves_open: !sealed && upload.awaits_end != awaits_end(append.completes, upload),
     })
+}
+
+/// Whether the upload waits for a client to say that it is complete, from this request on.
+///
+/// Who spoke last decides: a client of tus 1.0.0 says nothing when it is through, and one that
+/// sends the last bytes has said it.
+fn awaits_end(completes: Completes, upload: &Upload) -> bool {
+    match completes {
+        Completes::AtItsLength => false,
+        Completes::WithThisBody => upload.awaits_end,
+        Completes::Later => true,
+    }
 }
 
 /// The length after this request; once set it must not be changed (tus 1.0.0, Creation).

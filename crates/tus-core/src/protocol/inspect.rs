@@ -1,6 +1,6 @@
 //! What a client may know of an upload (tus 1.0.0, HEAD).
 
-use super::expire;
+use super::{expire, limits};
 use crate::model::{Phase, Policy, Refusal, Timestamp, Upload, UploadView};
 
 /// The view of an upload of which `stored` bytes can be told.
@@ -26,6 +26,8 @@ pub(crate) fn view(
         concat: upload.concat.clone(),
         expires_at,
         reply: None,
+        complete: false,
+        limits: limits::told(policy, upload.max_size, expires_at, now),
     };
     match &upload.phase {
         Phase::Open if upload.parts().is_some() => view.offset = None,
@@ -34,8 +36,9 @@ pub(crate) fn view(
         Phase::Announced { reply, .. } => {
             view.offset = upload.length;
             view.reply = Some(reply.clone());
+            view.complete = true;
         }
-        Phase::Refused { rejection, .. } => return Err(rejection.clone().into()),
+        Phase::Refused { rejection, .. } => return Err(Refusal::refused(rejection)),
         Phase::Gone(gone) => return Err(Refusal::Gone(gone.reason)),
     }
     Ok(view)

@@ -12,6 +12,7 @@ pub(crate) struct Intake {
     hashers: Hashers,
     taken: u64,
     overran: bool,
+    declared: bool,
 }
 
 /// What to do with a frame.
@@ -43,6 +44,8 @@ pub(crate) enum Verdict {
     RollBack(Refusal),
     /// All, if reading them back gives this digest: it came in a trailer that nobody announced.
     Prove(Digest),
+    /// None, and the upload is no more: it has outgrown its length (RUFH, section 4.4.2).
+    Outgrown,
 }
 
 impl Intake {
@@ -60,13 +63,16 @@ impl Intake {
             hashers,
             taken: 0,
             overran: false,
+            declared: admission.completes.is_declared(),
         }
     }
 
     /// Looks at the next frame, before it is written.
     pub(crate) fn show(&mut self, frame: &[u8]) -> Take {
         let room = match self.bound {
-            Bound::Lacking(left) | Bound::Allowed { left, .. } => left - self.taken,
+            Bound::Lacking(left) | Bound::Allowed { left, .. } | Bound::OneRequest { left, .. } => {
+                left - self.taken
+            }
         };
         let len = frame.len() as u64;
         if len <= room {
@@ -76,7 +82,7 @@ impl Intake {
         self.overran = true;
         let fits = usize::try_from(room).unwrap_or(frame.len());
         match (self.bound, frame.get(..fits)) {
-            (Bound::Allowed { .. }, Some(prefix)) if fits > 0 => {
+            (Bound::Allowed { .. } | Bound::OneRequest { .. }, Some(prefix)) if fits > 0 => {
                 self.accept(prefix);
                 Take::Prefix(fits)
             }
@@ -97,14 +103,19 @@ impl Intake {
     /// Decides what counts, once the body has ended.
     ///
     /// One law: what arrived is kept, unless a digest was promised and not proven, or the body
-    /// contradicts the declared length; then none of it is (tus 1.0.0, PATCH and Checksum).
+    /// contradicts the declared length; then none of it is (tus 1.0.0, PATCH and Checksum). Where
+    /// the client says by itself when it is through, that contradiction ends the upload.
     pub(crate) fn end(self, ending: Ending) -> Verdict {
-        let contradicts = self.overran && !matches!(self.bound, Bound::Allowed { .. });
+        let contradicts = self.overran && matches!(self.bound, Bound::Lacking(_));
+        if contradicts && self.declared {
+            return Verdict::Outgrown;
+        }
         let cut = match ending {
             Ending::Cut(refusal) if contradicts => return Verdict::RollBack(refusal),
             Ending::Cut(refusal) => refusal,
             Ending::Clean(_) if self.overran => match self.bound {
                 Bound::Allowed { max, .. } => Refusal::TooLarge { max },
+                Bound::OneRequest { max, .. } => Refusal::AppendTooLarge { max },
                 Bound::Lacking(_) => return Verdict::RollBack(Refusal::BodyTooLong),
             },
             // A framework may end a body without an error when the connection closed early.

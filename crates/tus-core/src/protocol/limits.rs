@@ -2,7 +2,7 @@
 //! declared, deferred or declared late, and whether it is sent or made of parts.
 
 use super::admit::Bound;
-use crate::model::{Metadata, Policy, Refusal};
+use crate::model::{Completes, Metadata, Policy, Refusal, Timestamp, UploadLimits};
 
 /// How large one upload may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,56 @@ impl Limits {
             Some(length) => Bound::Lacking(length.saturating_sub(start)),
             None => Bound::Allowed { left: self.max.saturating_sub(start), max: self.max },
         }
+    }
+}
+
+/// Whether one request may bring so many bytes (RUFH, section 4.1.4).
+///
+/// Clients of tus 1.0.0 cannot learn of these bounds, which do not hold for them. A small body is
+/// as good as any if it is the last one, or if there is none.
+pub(crate) fn check_append(
+    completes: Completes,
+    content: Option<u64>,
+    policy: &Policy,
+) -> Result<(), Refusal> {
+    let Some(content) = content.filter(|_| completes.is_declared()) else { return Ok(()) };
+    if let Some(max) = policy.max_append_size.filter(|max| content > *max) {
+        return Err(Refusal::AppendTooLarge { max });
+    }
+    if completes == Completes::Later && content > 0 && content < policy.min_append_size {
+        return Err(Refusal::AppendTooSmall { min: policy.min_append_size });
+    }
+    Ok(())
+}
+
+/// The bound of a body, or that of any body where that is tighter.
+pub(crate) fn bound_append(completes: Completes, bound: Bound, policy: &Policy) -> Bound {
+    let Some(max) = policy.max_append_size.filter(|_| completes.is_declared()) else {
+        return bound;
+    };
+    match bound {
+        Bound::Lacking(left) | Bound::Allowed { left, .. } if left > max => {
+            Bound::OneRequest { left: max, max }
+        }
+        bound => bound,
+    }
+}
+
+/// What clients may be told of the limits that hold for an upload (RUFH, section 4.1.4).
+pub(crate) fn told(
+    policy: &Policy,
+    own: Option<u64>,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> UploadLimits {
+    let max_size = [policy.max_size, own].into_iter().flatten().min();
+    let positive = |bytes: u64| Some(bytes).filter(|bytes| *bytes > 0);
+    UploadLimits {
+        max_size,
+        min_size: positive(policy.min_size),
+        max_append_size: policy.max_append_size,
+        min_append_size: positive(policy.min_append_size),
+        max_age: expires_at.map(|at| at.since(now)),
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn diagnose(upload: &Upload, stored: u64) -> Recovery {
     }
     match upload.length {
         Some(length) if stored > length => Recovery::Corrupt,
-        Some(length) if stored == length => Recovery::Finish,
+        Some(length) if stored == length && !upload.awaits_end => Recovery::Finish,
         _ => Recovery::None,
     }
 }

@@ -1,23 +1,26 @@
 //! What to record before and after the bytes, and what to answer.
 
 use super::{admit::Admission, intake::Verdict};
-use crate::model::{Promise, Refusal, Upload};
+use crate::model::{Completes, Promise, Refusal, Upload};
 
 /// What must be recorded before the first byte is written, if anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Preparation {
     length: Option<u64>,
     fence: Option<u64>,
+    turns: bool,
 }
 
-/// Fences off bytes that have to be proven first, or records a length that was declared.
+/// Fences off bytes that have to be proven first, records a length that was declared, and by what
+/// the upload will be complete.
 ///
 /// With a promise the length waits too: a mismatch must leave no trace of the request.
 pub(crate) fn prepare(admission: &Admission) -> Option<Preparation> {
     let promised = admission.promise != Promise::None;
     let fence = promised.then_some(admission.start);
     let length = admission.length.filter(|_| admission.declares && !promised);
-    (fence.is_some() || length.is_some()).then_some(Preparation { length, fence })
+    let turns = admission.leaves_open;
+    (fence.is_some() || length.is_some() || turns).then_some(Preparation { length, fence, turns })
 }
 
 impl Preparation {
@@ -25,6 +28,7 @@ impl Preparation {
     pub(crate) fn apply(self, upload: &mut Upload) {
         upload.length = upload.length.or(self.length);
         upload.fence = self.fence;
+        upload.awaits_end ^= self.turns;
     }
 }
 
@@ -39,6 +43,8 @@ pub(crate) struct Settlement {
     pub(crate) completes: bool,
     /// What the client hears if not success.
     pub(crate) refusal: Option<Refusal>,
+    /// Whether the upload is to end for what the client did.
+    pub(crate) ends: bool,
     length: Option<u64>,
     lifts: bool,
 }
@@ -46,21 +52,38 @@ pub(crate) struct Settlement {
 /// Settles a request whose bytes reach to `stored`.
 pub(crate) fn settle(admission: &Admission, verdict: Verdict, stored: u64) -> Settlement {
     let promised = admission.promise != Promise::None;
-    let (kept, refusal) = match verdict {
+    let ends = verdict == Verdict::Outgrown;
+    let (kept, mut refusal) = match verdict {
         Verdict::Keep(refusal) => (true, refusal),
         Verdict::RollBack(refusal) => (false, Some(refusal)),
         // Whoever could not read the bytes back has not proven them.
         Verdict::Prove(_) => (false, Some(Refusal::DigestMismatch)),
+        Verdict::Outgrown => (false, Some(Refusal::BodyTooLong)),
     };
     let offset = if kept { stored } else { admission.start };
     // What is rolled back leaves no trace, the length that it declared included.
     let length = admission.length.filter(|_| kept || !admission.declares);
     let cut_to = (!kept && stored > admission.start).then_some(admission.start);
+    let mut length = length;
+    let completes = match admission.completes {
+        Completes::AtItsLength => length == Some(offset),
+        Completes::WithThisBody if refusal.is_none() => {
+            // RUFH, section 4.1.3: all that was said about the length MUST match.
+            let whole = length.is_none_or(|length| length == offset);
+            match whole {
+                true => length = Some(offset),
+                false => refusal = Some(Refusal::LengthMismatch),
+            }
+            whole
+        }
+        Completes::WithThisBody | Completes::Later => false,
+    };
     Settlement {
         cut_to,
         offset,
-        completes: length == Some(offset),
+        completes,
         refusal,
+        ends,
         length,
         lifts: promised || cut_to.is_some(),
     }

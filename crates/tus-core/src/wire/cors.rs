@@ -23,7 +23,7 @@ pub(crate) fn add_cors(cors: &Cors, preflight: bool, request: &HeaderMap, answer
         answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
     }
     if preflight {
-        let methods = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
+        let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
         insert_list(
             answer,

@@ -1,9 +1,9 @@
 //! The text forms that more than one header shares.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::model::{Digest, RangeSpec, Refusal, Timestamp};
+use crate::model::{Digest, RangeSpec, Read, Refusal, Timestamp};
 
 /// The value of a header that may stand in a request only once, as UTF-8 text.
 pub(super) fn single<'h>(
@@ -68,6 +68,16 @@ pub(super) fn range(text: &str) -> Option<RangeSpec> {
             let (first, last) = (integer(first)?, integer(last)?);
             (first <= last).then_some(RangeSpec::From(first, Some(last)))
         }
+    }
+}
+
+/// What a GET asks for (RFC 9110, sections 13 and 14).
+pub(super) fn read(headers: &HeaderMap) -> Read {
+    let text = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    Read {
+        range: text.and_then(range),
+        if_range: headers.get(header::IF_RANGE).cloned(),
+        if_none_match: headers.get(header::IF_NONE_MATCH).cloned(),
     }
 }
 

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response};
 
 use super::{
-    Answer, BodyShape, Head, Mount, Offer, disposition, fields, location::Forwarded, tus1,
+    Answer, BodyShape, Dialect, Head, Mount, Offer, dialect, disposition, fields,
+    location::Forwarded, read_trailers,
 };
 use crate::model::{
     Algorithm, Command, Content, CreateKind, Digest, Discovery, Extension, Metadata, Policy,
-    Promise, RangeSpec, Refusal, UploadId,
+    Promise, RangeSpec, Refusal, UploadId, UploadLimits,
 };
 
 /// What a head was understood to say, in plain values.
@@ -51,6 +52,8 @@ pub struct Around<'a> {
     pub peer: Option<IpAddr>,
     /// Whether all extensions are offered, or none.
     pub all: bool,
+    /// Whether RUFH is spoken.
+    pub rufh: bool,
 }
 
 impl Around<'_> {
@@ -74,8 +77,15 @@ impl Around<'_> {
             extensions: if self.all { extensions } else { Vec::new() },
             max_size: None,
             algorithms: Algorithm::ALL.to_vec(),
+            limits: UploadLimits::default(),
         };
-        Offer { discovery, download: self.all, method_override: self.all }
+        Offer {
+            discovery,
+            download: self.all,
+            method_override: self.all,
+            tus: true,
+            rufh: self.rufh,
+        }
     }
 
     /// Reads a head whose body has this length, if that is known; `Err` is what a client hears.
@@ -93,7 +103,10 @@ impl Around<'_> {
         let target = mount.target(path);
         let body = BodyShape { empty: length == Some(0), length };
         let head = Head { method, target: &target, headers, body, mount: &mount };
-        let understood = tus1::read(&head, &self.offer()).map_err(|refusal| refused(&refusal))?;
+        let offer = self.offer();
+        let read = dialect::read(&head, &offer);
+        let refused = |refusal: Refusal| refused(read.dialect, &offer, refusal);
+        let understood = read.understood.map_err(refused)?;
         let mut said = Said {
             method: understood.method,
             id: understood.id,
@@ -119,11 +132,13 @@ impl Around<'_> {
                 said.bring(create.content);
             }
             Command::Append(append) => {
-                let append = append.map_err(|refusal| refused(&refusal))?;
+                let append = append.map_err(refused)?;
                 (said.at, said.length) = (Some(append.at), append.length);
                 said.bring(Some(append.content));
             }
-            Command::Read(read) => said.range = read.range.map(plain),
+            Command::Read(read) | Command::ReadOrInspect(read) => {
+                said.range = read.range.map(plain)
+            }
         }
         Ok(said)
     }
@@ -156,8 +171,8 @@ impl Said {
     }
 }
 
-fn refused(refusal: &Refusal) -> Box<Response<Bytes>> {
-    let Answer { status, headers, body, .. } = tus1::write(Err(refusal.clone()));
+fn refused(dialect: Dialect, offer: &Offer, refusal: Refusal) -> Box<Response<Bytes>> {
+    let Answer { status, headers, body, .. } = dialect::write(dialect, offer, Err(refusal));
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -178,7 +193,7 @@ pub fn checksum(text: &str) -> Option<Digest> {
 
 /// Reads the digest that trailers bring; `None` if it cannot be read.
 pub fn trailers(trailers: &HeaderMap) -> Option<Option<Digest>> {
-    tus1::read_trailers(trailers).ok()
+    read_trailers(trailers).ok()
 }
 
 /// Reads the value of a `Range`.

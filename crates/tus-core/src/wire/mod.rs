@@ -3,24 +3,33 @@
 //! No rules, no clock, no IO. What a request *means* is said here; whether it is *allowed* is
 //! said in [`protocol`](crate::protocol).
 
+mod answer;
 mod cors;
+mod dialect;
 mod disposition;
+mod download;
 mod fields;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod location;
 mod names;
 mod refusals;
+mod rufh;
+mod structured;
+mod trailers;
 mod tus1;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 
 use crate::model::{Command, Discovery, UploadId};
 
+pub(crate) use answer::{Answer, Words};
 pub(crate) use cors::{add_cors, is_preflight};
+pub(crate) use dialect::{Dialect, Said, read, write};
 pub(crate) use location::{Mount, Target};
 pub(crate) use refusals::sign;
-pub(crate) use tus1::{read, read_trailers, write};
+pub(crate) use rufh::{Interop, interim};
+pub(crate) use trailers::read_trailers;
 
 /// The head of a request, as far as the dialects care.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +64,10 @@ pub(crate) struct Offer {
     pub(crate) download: bool,
     /// Whether a POST may override its method.
     pub(crate) method_override: bool,
+    /// Whether tus 1.0.0 is spoken.
+    pub(crate) tus: bool,
+    /// Whether RUFH is spoken.
+    pub(crate) rufh: bool,
 }
 
 /// A request, understood.
@@ -66,14 +79,4 @@ pub(crate) struct Understood {
     pub(crate) id: Option<UploadId>,
     /// What it asks for.
     pub(crate) command: Command,
-}
-
-/// A response without the bytes of a download.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: bytes::Bytes,
-    /// Whether the body is one of our fixed texts, and not the application's.
-    pub(crate) is_ours: bool,
 }

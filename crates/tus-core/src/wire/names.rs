@@ -21,6 +21,10 @@ headers! {
     UPLOAD_CONCAT = "upload-concat";
     UPLOAD_CHECKSUM = "upload-checksum";
     UPLOAD_EXPIRES = "upload-expires";
+    UPLOAD_COMPLETE = "upload-complete";
+    UPLOAD_INCOMPLETE = "upload-incomplete";
+    UPLOAD_LIMIT = "upload-limit";
+    INTEROP_VERSION = "upload-draft-interop-version";
     METHOD_OVERRIDE = "x-http-method-override";
     X_FORWARDED_FOR = "x-forwarded-for";
     X_FORWARDED_HOST = "x-forwarded-host";
@@ -36,19 +40,29 @@ pub(crate) const VERSION: &str = "1.0.0";
 /// The media type of bytes for an upload (tus 1.0.0, PATCH).
 pub(crate) const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
 
+/// The media type of bytes for an upload (RUFH, section 6).
+pub(crate) const PARTIAL_UPLOAD: &str = "application/partial-upload";
+
+/// The media type of a problem document (RFC 9457, section 3).
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
 /// What keeps browsers and proxies from remembering an answer (tus 1.0.0, HEAD).
 pub(crate) const CACHE_CONTROL_NO_STORE: &str = "no-store";
 
 /// Every request header that is read, for preflights.
 pub(crate) static READ: &[&HeaderName] = &[
+    &http::header::CONTENT_DISPOSITION,
     &http::header::CONTENT_TYPE,
     &http::header::IF_NONE_MATCH,
     &http::header::IF_RANGE,
     &http::header::RANGE,
     &TUS_RESUMABLE,
     &UPLOAD_CHECKSUM,
+    &UPLOAD_COMPLETE,
     &UPLOAD_CONCAT,
     &UPLOAD_DEFER_LENGTH,
+    &INTEROP_VERSION,
+    &UPLOAD_INCOMPLETE,
     &UPLOAD_LENGTH,
     &UPLOAD_METADATA,
     &UPLOAD_OFFSET,
@@ -71,10 +85,14 @@ pub(crate) static SENT: &[&HeaderName] = &[
     &TUS_MAX_SIZE,
     &TUS_RESUMABLE,
     &TUS_VERSION,
+    &UPLOAD_COMPLETE,
     &UPLOAD_CONCAT,
     &UPLOAD_DEFER_LENGTH,
+    &INTEROP_VERSION,
     &UPLOAD_EXPIRES,
+    &UPLOAD_INCOMPLETE,
     &UPLOAD_LENGTH,
+    &UPLOAD_LIMIT,
     &UPLOAD_METADATA,
     &UPLOAD_OFFSET,
     &X_REQUEST_ID,

@@ -1,9 +1,13 @@
 //! Status and words of every refusal: short fixed texts, nothing of ours inside.
+//!
+//! How tus 1.0.0 says it; [`rufh::problem`](super::rufh::problem) begins from the same words.
+
+use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{Answer, names};
-use crate::model::{Extension, GoneReason, Refusal, Rejection, RequestId};
+use super::{Answer, Words, names, rufh::problem};
+use crate::model::{GoneReason, Refusal, Rejection, RequestId};
 
 /// 460, which only tus knows (tus 1.0.0, Checksum).
 fn checksum_mismatch() -> StatusCode {
@@ -11,28 +15,56 @@ fn checksum_mismatch() -> StatusCode {
     StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
+/// What is said of a refusal, before it takes the form of a dialect.
+pub(super) struct Said {
+    pub(super) status: StatusCode,
+    /// A word for programs.
+    pub(super) code: &'static str,
+    /// A sentence for people.
+    pub(super) text: Cow<'static, str>,
+    pub(super) headers: HeaderMap,
+}
+
 /// The answer that a refusal makes in tus 1.0.0.
 pub(super) fn answer(refusal: &Refusal) -> Answer {
+    match refusal {
+        Refusal::Rejected(rejection) | Refusal::Refused(rejection) => rejected(rejection),
+        refusal => {
+            let Said { status, code, text, mut headers } = say(refusal);
+            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+            headers.insert(header::CONTENT_TYPE, plain);
+            let body = format!("{code}: {text}\n").into();
+            Answer { status, headers, body, words: Words::Text }
+        }
+    }
+}
+
+/// The application's own refusal, in its own words.
+pub(super) fn rejected(rejection: &Rejection) -> Answer {
+    // A refusal must not look like success, whatever the application wrote into it.
+    let refuses = rejection.status.as_u16() >= 400;
+    // Who hides an upload must not give that away by one line less.
+    let hides = rejection.body == Rejection::NOT_FOUND;
+    Answer {
+        status: if refuses { rejection.status } else { StatusCode::FORBIDDEN },
+        headers: HeaderMap::clone(&rejection.headers),
+        body: rejection.body.clone(),
+        words: if hides { Words::Text } else { Words::Theirs },
+    }
+}
+
+/// Status and words of a refusal of ours; an application's own has none of these.
+pub(super) fn say(refusal: &Refusal) -> Said {
     let mut headers = HeaderMap::new();
     let (status, code, text) = match refusal {
-        Refusal::Rejected(rejection) => {
-            // A refusal must not look like success, whatever the application wrote into it.
-            let refuses = rejection.status.as_u16() >= 400;
-            return Answer {
-                status: if refuses { rejection.status } else { StatusCode::FORBIDDEN },
-                headers: HeaderMap::clone(&rejection.headers),
-                body: rejection.body.clone(),
-                // Who hides an upload must not give that away by one line less.
-                is_ours: rejection.body == Rejection::NOT_FOUND,
-            };
+        Refusal::Rejected(rejection) | Refusal::Refused(rejection) => {
+            (rejection.status, "rejected", "The application refuses this.")
         }
         Refusal::UnsupportedVersion => {
             headers.insert(&names::TUS_VERSION, HeaderValue::from_static(names::VERSION));
             (StatusCode::PRECONDITION_FAILED, "unsupported_version", "Tus-Resumable must be 1.0.0.")
         }
-        Refusal::NotFound => {
-            return text_answer(StatusCode::NOT_FOUND, headers, Rejection::NOT_FOUND.to_owned());
-        }
+        Refusal::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such upload."),
         Refusal::Gone(reason) => (StatusCode::GONE, "gone", gone(*reason)),
         Refusal::MethodNotAllowed { allow } => {
             let list = allow.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
@@ -50,10 +82,17 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             "invalid_override",
             "X-HTTP-Method-Override takes a known method, on a POST.",
         ),
-        Refusal::MissingHeader(name) => return named("missing_header", "is missing", name),
-        Refusal::InvalidHeader(name) => return named("invalid_header", "cannot be read", name),
+        Refusal::MissingHeader(name) => {
+            return bad_request("missing_header", format!("{name} is missing."));
+        }
+        Refusal::InvalidHeader(name) => {
+            return bad_request("invalid_header", format!("{name} cannot be read."));
+        }
         Refusal::Contradiction(text) => (StatusCode::BAD_REQUEST, "contradiction", *text),
-        Refusal::NotOffered(extension) => return not_offered(*extension),
+        Refusal::NotOffered(extension) => {
+            let name = super::tus1::extension_name(*extension);
+            return bad_request("not_offered", format!("this server does not offer {name}."));
+        }
         Refusal::UnsupportedMediaType => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
@@ -83,6 +122,26 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_long",
             "The body is longer than what the upload still lacks.",
+        ),
+        Refusal::AppendTooLarge { .. } => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "append_too_large",
+            "One request brings more bytes than this server allows.",
+        ),
+        Refusal::AppendTooSmall { .. } => (
+            StatusCode::BAD_REQUEST,
+            "append_too_small",
+            "One request that is not the last brings fewer bytes than this server allows.",
+        ),
+        Refusal::TooSmall { .. } => (
+            StatusCode::BAD_REQUEST,
+            "too_small",
+            "The upload is smaller than this server takes in this way.",
+        ),
+        Refusal::AlreadyComplete => (
+            StatusCode::BAD_REQUEST,
+            "already_complete",
+            "The upload is complete; nothing can be added to it.",
         ),
         Refusal::MetadataTooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -184,7 +243,7 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed; its log says why.")
         }
     };
-    text_answer(status, headers, format!("{code}: {text}\n"))
+    Said { status, code, text: Cow::Borrowed(text), headers }
 }
 
 fn gone(reason: GoneReason) -> &'static str {
@@ -193,23 +252,13 @@ fn gone(reason: GoneReason) -> &'static str {
         GoneReason::Terminated => "The upload was terminated.",
         GoneReason::PartLost => "A part of this upload is gone.",
         GoneReason::Moved => "The file was moved away, changed or replaced.",
+        GoneReason::Outgrown => "More bytes came than were declared.",
     }
 }
 
-fn named(code: &str, what: &str, name: &str) -> Answer {
-    text_answer(StatusCode::BAD_REQUEST, HeaderMap::new(), format!("{code}: {name} {what}.\n"))
-}
-
-fn not_offered(extension: Extension) -> Answer {
-    let name = super::tus1::extension_name(extension);
-    let text = format!("not_offered: this server does not offer {name}.\n");
-    text_answer(StatusCode::BAD_REQUEST, HeaderMap::new(), text)
-}
-
-fn text_answer(status: StatusCode, mut headers: HeaderMap, text: String) -> Answer {
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    headers.insert(header::CONTENT_TYPE, plain);
-    Answer { status, headers, body: text.into(), is_ours: true }
+fn bad_request(code: &'static str, text: String) -> Said {
+    let (status, headers) = (StatusCode::BAD_REQUEST, HeaderMap::new());
+    Said { status, code, text: text.into(), headers }
 }
 
 /// Names the request in an answer that refuses it, so that its client can say which one it was.
@@ -220,10 +269,14 @@ pub(crate) fn sign(answer: &mut Answer, id: &RequestId) {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         answer.headers.insert(&names::X_REQUEST_ID, value);
     }
-    if answer.is_ours {
-        let mut body = answer.body.to_vec();
-        body.extend_from_slice(format!("request: {id}\n").as_bytes());
-        answer.body = body.into();
+    match answer.words {
+        Words::Theirs => {}
+        Words::Text => {
+            let mut body = answer.body.to_vec();
+            body.extend_from_slice(format!("request: {id}\n").as_bytes());
+            answer.body = body.into();
+        }
+        Words::Problem => problem::sign(answer, id),
     }
 }
 

@@ -1,12 +1,15 @@
 //! tus 1.0.0: heads to commands, outcomes to heads.
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use super::{Answer, Head, Offer, Target, Understood, disposition, fields, names, refusals};
+use super::{
+    Answer, Head, Offer, Target, Understood,
+    answer::{empty, insert, replied},
+    download, fields, names, refusals,
+};
 use crate::model::{
-    Append, Command, Content, Create, CreateKind, Digest, Discovery, Extension, Metadata, Outcome,
-    Promise, Read, ReadView, Refusal, Reply, Timestamp, UploadView,
+    Append, Command, Completes, Content, Create, CreateKind, Discovery, Extension, Metadata,
+    Outcome, Promise, Refusal, Timestamp, UploadView,
 };
 
 /// The methods that mean something to us.
@@ -14,7 +17,7 @@ const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// Understands the head of a request.
-pub(crate) fn read(head: &Head<'_>, offer: &Offer) -> Result<Understood, Refusal> {
+pub(super) fn read(head: &Head<'_>, offer: &Offer) -> Result<Understood, Refusal> {
     let method = effective_method(head, offer.method_override);
     check_version(method.as_ref().ok(), head.headers)?;
     let method = method?;
@@ -31,7 +34,7 @@ pub(crate) fn read(head: &Head<'_>, offer: &Offer) -> Result<Understood, Refusal
         Method::POST => Command::Create(read_create(head, offer)?),
         Method::PATCH => Command::Append(read_append(head, offer)),
         Method::DELETE => Command::Terminate,
-        Method::GET => Command::Read(read_read(head)),
+        Method::GET => Command::Read(fields::read(head.headers)),
         _ => Command::Inspect,
     };
     Ok(Understood { method, id, command })
@@ -114,7 +117,8 @@ fn read_create(head: &Head<'_>, offer: &Offer) -> Result<Create, Refusal> {
     if matches!(kind, CreateKind::Final(_)) && brings {
         return Err(Refusal::FinalIsReadOnly);
     }
-    Ok(Create { length, kind, metadata, concat: concat.map(str::to_owned), content })
+    let concat = concat.map(str::to_owned);
+    Ok(Create { length, kind, metadata, concat, completes: Completes::AtItsLength, content })
 }
 
 /// The body of a creation (tus 1.0.0, Creation With Upload). Where there is none, its type does
@@ -162,7 +166,7 @@ fn read_append(head: &Head<'_>, offer: &Offer) -> Result<Append, Refusal> {
         .ok_or(Refusal::MissingHeader("upload-offset"))?;
     let length = fields::single_integer(head.headers, &names::UPLOAD_LENGTH)?;
     let content = Content { length: head.body.length, digest: read_promise(head, offer)? };
-    Ok(Append { at, length, content })
+    Ok(Append { at, length, completes: Completes::AtItsLength, content })
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -197,26 +201,17 @@ fn read_promise(head: &Head<'_>, offer: &Offer) -> Result<Promise, Refusal> {
     Ok(Promise::None)
 }
 
-/// The digest that trailers bring, if any.
-pub(crate) fn read_trailers(trailers: &HeaderMap) -> Result<Option<Digest>, Refusal> {
-    let text = fields::single(trailers, &names::UPLOAD_CHECKSUM)?;
-    text.map(fields::checksum).transpose()
-}
-
-fn read_read(head: &Head<'_>) -> Read {
-    let range = head.headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    Read {
-        range: range.and_then(fields::range),
-        if_range: head.headers.get(header::IF_RANGE).cloned(),
-        if_none_match: head.headers.get(header::IF_NONE_MATCH).cloned(),
-    }
-}
-
 /// Writes the answer: everything but the bytes of a download.
-pub(crate) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
-    let mut answer = match outcome {
-        Ok(Outcome::Discovered(discovery)) => discovered(&discovery),
-        Ok(Outcome::Created { location, offset, expires_at, reply }) => {
+pub(super) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
+    match outcome {
+        Ok(Outcome::Discovered(discovery)) => {
+            let mut answer = empty(StatusCode::NO_CONTENT);
+            add_discovery(&mut answer.headers, &discovery);
+            answer
+        }
+        // What stopped a body of which some bytes are kept, its client hears when it goes on
+        // (tus 1.0.0, Creation With Upload: accept as many bytes as possible).
+        Ok(Outcome::Created { location, offset, expires_at, reply, .. }) => {
             let mut answer = replied(StatusCode::CREATED, reply);
             insert(&mut answer.headers, &header::LOCATION, location);
             if let Some(offset) = offset {
@@ -226,31 +221,17 @@ pub(crate) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
             answer
         }
         Ok(Outcome::Inspected(view)) => inspected(view),
-        Ok(Outcome::Appended { offset, expires_at, reply }) => {
+        Ok(Outcome::Appended { offset, expires_at, reply, .. }) => {
             let mut answer = replied(StatusCode::NO_CONTENT, reply);
             answer.headers.insert(&names::UPLOAD_OFFSET, offset.into());
             add_expiry(&mut answer.headers, expires_at);
             answer
         }
         Ok(Outcome::Terminated) => empty(StatusCode::NO_CONTENT),
-        Ok(Outcome::Read(view)) => download(&view),
-        Ok(Outcome::NotModified { etag }) => {
-            let mut answer = empty(StatusCode::NOT_MODIFIED);
-            insert(&mut answer.headers, &header::ETAG, etag);
-            // What the download itself says of caching (RFC 9110, section 15.4.5).
-            answer.headers.insert(header::CACHE_CONTROL, revalidated());
-            answer
-        }
+        Ok(Outcome::Read(view)) => download::download(&view),
+        Ok(Outcome::NotModified { etag }) => download::not_modified(etag),
         Err(refusal) => refusals::answer(&refusal),
-    };
-    let headers = &mut answer.headers;
-    headers.insert(&names::TUS_RESUMABLE, HeaderValue::from_static(names::VERSION));
-    headers.insert(&names::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        let no_store = HeaderValue::from_static(names::CACHE_CONTROL_NO_STORE);
-        headers.insert(header::CACHE_CONTROL, no_store);
     }
-    answer
 }
 
 /// The name of an extension in `Tus-Extension`.
@@ -269,9 +250,7 @@ pub(super) fn extension_name(extension: Extension) -> &'static str {
 }
 
 /// tus 1.0.0, OPTIONS.
-fn discovered(discovery: &Discovery) -> Answer {
-    let mut answer = empty(StatusCode::NO_CONTENT);
-    let headers = &mut answer.headers;
+pub(super) fn add_discovery(headers: &mut HeaderMap, discovery: &Discovery) {
     headers.insert(&names::TUS_VERSION, HeaderValue::from_static(names::VERSION));
     let extensions: Vec<_> = discovery.extensions.iter().copied().map(extension_name).collect();
     if !extensions.is_empty() {
@@ -284,7 +263,6 @@ fn discovered(discovery: &Discovery) -> Answer {
     if !algorithms.is_empty() {
         insert(headers, &names::TUS_CHECKSUM_ALGORITHM, algorithms.join(","));
     }
-    answer
 }
 
 /// tus 1.0.0, HEAD.
@@ -302,7 +280,12 @@ fn inspected(view: UploadView) -> Answer {
     if let Some(length) = view.length {
         headers.insert(&names::UPLOAD_LENGTH, length.into());
     }
-    if view.deferred {
+    // One that is whole but waits for its client to say so would pass for complete.
+    let awaits_end = !view.complete && view.offset.is_some() && view.offset == view.length;
+    if awaits_end {
+        headers.remove(&names::UPLOAD_LENGTH);
+    }
+    if view.deferred || awaits_end {
         headers.insert(&names::UPLOAD_DEFER_LENGTH, HeaderValue::from_static("1"));
     }
     if !view.metadata.is_empty() {
@@ -315,67 +298,9 @@ fn inspected(view: UploadView) -> Answer {
     answer
 }
 
-fn download(view: &ReadView) -> Answer {
-    let status = if view.partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let mut answer = empty(status);
-    let headers = &mut answer.headers;
-    let length = view.range.end.saturating_sub(view.range.start);
-    headers.insert(header::CONTENT_LENGTH, length.into());
-    if view.partial {
-        // A partial answer has at least one byte: the range was satisfiable.
-        let last = view.range.end.saturating_sub(1);
-        let text = format!("bytes {}-{last}/{}", view.range.start, view.length);
-        insert(headers, &header::CONTENT_RANGE, text);
-    }
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    insert(headers, &header::ETAG, view.etag.clone());
-    let kind = disposition::content_type(view.filetype.as_deref());
-    headers.insert(header::CONTENT_TYPE, kind);
-    let disposition = disposition::content_disposition(view.filename.as_deref());
-    headers.insert(header::CONTENT_DISPOSITION, disposition);
-    let sandbox = HeaderValue::from_static("sandbox; default-src 'none'");
-    headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
-    headers.insert(header::CACHE_CONTROL, revalidated());
-    answer
-}
-
-/// Private and asked for again: who may read is decided each time, and bytes can be terminated.
-fn revalidated() -> HeaderValue {
-    HeaderValue::from_static("private, no-cache")
-}
-
-fn empty(status: StatusCode) -> Answer {
-    Answer { status, headers: HeaderMap::new(), body: Bytes::new(), is_ours: false }
-}
-
-/// The protocol's answer with what the application adds to it.
-fn replied(status: StatusCode, reply: Option<Reply>) -> Answer {
-    let Some(reply) = reply else {
-        return empty(status);
-    };
-    let with_body = status == StatusCode::NO_CONTENT && !reply.body.is_empty();
-    let own = if with_body { StatusCode::OK } else { status };
-    Answer {
-        status: reply.status.filter(|status| status.is_success()).unwrap_or(own),
-        headers: reply.headers,
-        body: reply.body,
-        is_ours: false,
-    }
-}
-
 /// tus 1.0.0, Upload-Expires.
 fn add_expiry(headers: &mut HeaderMap, expires_at: Option<Timestamp>) {
     if let Some(at) = expires_at {
         headers.insert(&names::UPLOAD_EXPIRES, fields::http_date(at));
-    }
-}
-
-/// Sets a header whose text was checked when it came in, or is made of our own words.
-fn insert(headers: &mut HeaderMap, name: &HeaderName, text: String) {
-    match HeaderValue::try_from(text) {
-        Ok(value) => {
-            headers.insert(name, value);
-        }
-        Err(_) => debug_assert!(false, "{name} is not a header value"),
     }
 }

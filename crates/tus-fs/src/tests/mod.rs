@@ -103,6 +103,7 @@ fn upload(text: &str) -> Upload {
         url: format!("/files/{text}"),
         locator: Locator::new(format!("upload:{text}")),
         placement: Placement::default(),
+        awaits_end: false,
         fence: None,
         max_size: None,
         created_at: Timestamp::from_millis(1_700_000_000_000),
