@@ -145,7 +145,7 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>, interop: Interop) -> Answ
             }
             answer
         }
-        Ok(Outcome::Inspected(view)) => inspected(view, interop),
+        Ok(Outcome::Inspected(view)) => inspected(&view, interop),
         Ok(Outcome::Read(view)) => download::download(&view),
         Ok(Outcome::NotModified { etag }) => download::not_modified(etag),
         Err(refusal) => refused(&refusal, interop),
@@ -155,7 +155,7 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>, interop: Interop) -> Answ
 }
 
 /// RUFH, section 4.3.2.
-fn inspected(view: UploadView, interop: Interop) -> Answer {
+fn inspected(view: &UploadView, interop: Interop) -> Answer {
     let mut answer = empty(StatusCode::NO_CONTENT);
     let headers = &mut answer.headers;
     headers.insert(&names::UPLOAD_OFFSET, view.offset.unwrap_or(0).into());
