@@ -31,7 +31,9 @@
 //! # }
 //! ```
 
-use std::net::SocketAddr;
+mod resumable;
+
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     Router,
@@ -40,6 +42,8 @@ use axum::{
     routing::any,
 };
 use tus_core::{Arrival, Body, PeerAddr, Tus};
+
+pub use resumable::{DEFAULT_MOUNT, resumable, resumable_at};
 
 /// Mounts uploads at a path: the collection at `path` and `path/`, each upload one segment below.
 ///
@@ -76,11 +80,15 @@ async fn serve(
     let tail = below(request.uri().path(), segments).to_owned();
     let mount = uri.path().strip_suffix(&tail).unwrap_or_default().to_owned();
     *request.uri_mut() = uri;
+    let arrival = Arrival::at(mount).with_tail(tail).with_peer(peer(&request)).with_trailers();
+    tus_core::detached(tus, request, arrival).await
+}
+
+/// Who is at the other end, as far as the server has said so.
+fn peer(request: &Request) -> Option<IpAddr> {
     let extensions = request.extensions();
     let connected = extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
-    let peer = extensions.get::<PeerAddr>().map(|peer| peer.0).or(connected);
-    let arrival = Arrival::at(mount).with_tail(tail).with_peer(peer).with_trailers();
-    tus_core::detached(tus, request, arrival).await
+    extensions.get::<PeerAddr>().map(|peer| peer.0).or(connected)
 }
 
 /// What stands below so many segments of a path, in the client's own text.

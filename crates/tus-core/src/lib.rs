@@ -50,13 +50,13 @@ pub mod conformance;
 
 pub use model::{
     Algorithm, Cors, Digest, Expiry, ExpiryMode, Gone, GoneReason, InterimMode, InvalidId,
-    InvalidOrigin, InvalidProxy, InvalidRequestId, Kind, Locator, Metadata, MetadataError,
+    InvalidOrigin, InvalidProxy, InvalidRequestId, Kind, Locator, Metadata, MetadataError, Origin,
     OriginPattern, Origins, Phase, Placement, Policy, Rejection, Reply, RequestId, Revision,
     Timestamp, TrustedProxy, Upload, UploadId,
 };
 
 #[cfg(feature = "engine")]
-pub use engine::{Arrival, Body, BuildError, SweepReport, Tus, TusBuilder};
+pub use engine::{Arrival, Body, BuildError, Resumed, ResumedBody, SweepReport, Tus, TusBuilder};
 #[cfg(feature = "engine")]
 pub use hooks::{
     Action, Ended, Finished, HookError, Hooks, Intent, NewUpload, Progress, RequestContext,
@@ -64,7 +64,7 @@ pub use hooks::{
 #[cfg(feature = "engine")]
 pub use interim::{Interim, InterimGuard, SendInterim};
 #[cfg(feature = "engine")]
-pub use service::{PeerAddr, TusService, detached};
+pub use service::{PeerAddr, TusService, detached, detached_resume};
 #[cfg(feature = "engine")]
 pub use store::{MemoryLocker, MemoryStore};
 

@@ -14,7 +14,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::Instrument as _;
 
 use crate::{
-    engine::{Arrival, Body, Tus},
+    engine::{Arrival, Body, ResumedBody, Tus},
     interim::Interim,
     store::Blocking,
 };
@@ -54,23 +54,55 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: fmt::Display,
 {
-    let blocking = match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => Blocking::InPlace,
-        _ => Blocking::Offload,
-    };
-    let arrival = arrival.with_blocking(blocking);
     // Whoever drops this future answers by itself; nothing may be written into that.
     let _guard = request.extensions().get::<Interim>().map(Interim::guard);
+    let arrival = arrival.with_blocking(blocking());
+    let exchange = spawned(async move { tus.handle(request, arrival).await }).await;
+    exchange.unwrap_or_else(|| failed(Body::empty()))
+}
+
+/// As [`detached`], for [`Tus::resume`]: the handler is run to its end as well.
+pub async fn detached_resume<B, H, F, R>(
+    tus: Tus,
+    request: Request<B>,
+    arrival: Arrival,
+    handler: H,
+) -> Response<ResumedBody<R>>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: fmt::Display,
+    H: FnOnce(Request<Body>) -> F + Send + 'static,
+    F: Future<Output = Response<R>> + Send + 'static,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: fmt::Display,
+{
+    let _guard = request.extensions().get::<Interim>().map(Interim::guard);
+    let arrival = arrival.with_blocking(blocking());
+    let exchange = spawned(async move { tus.resume(request, arrival, handler).await }).await;
+    exchange.unwrap_or_else(|| failed(ResumedBody::empty()))
+}
+
+fn blocking() -> Blocking {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => Blocking::InPlace,
+        _ => Blocking::Offload,
+    }
+}
+
+/// What a task of its own makes of an exchange; `None` if it panicked.
+async fn spawned<T>(exchange: impl Future<Output = T> + Send + 'static) -> Option<T>
+where
+    T: Send + 'static,
+{
     // What it logs belongs to the request, also once nobody waits for it.
-    let span = tracing::Span::current();
-    let exchange = async move { tus.handle(request, arrival).await };
-    let exchange = tokio::spawn(exchange.instrument(span));
-    exchange.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "an exchange panicked");
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        response
-    })
+    let exchange = tokio::spawn(exchange.instrument(tracing::Span::current())).await;
+    exchange.inspect_err(|error| tracing::error!(%error, "an exchange panicked")).ok()
+}
+
+fn failed<R>(body: R) -> Response<R> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
 }
 
 impl<B> tower_service::Service<Request<B>> for TusService

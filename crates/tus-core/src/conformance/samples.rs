@@ -1,11 +1,11 @@
 //! Ids, records and bytes to try stores with.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::model::{
-    Gone, GoneReason, Kind, Locator, Metadata, Phase, Placement, Rejection, Reply, Timestamp,
-    Upload, UploadId,
+    Gone, GoneReason, Kind, Locator, Metadata, Origin, Phase, Placement, Rejection, Reply,
+    Timestamp, Upload, UploadId,
 };
 
 /// An id that is known to be one.
@@ -37,6 +37,7 @@ pub(super) fn upload(id: &UploadId) -> Upload {
         url: format!("/files/{id}"),
         locator: locator(id),
         placement: Placement::default(),
+        origin: None,
         awaits_end: false,
         fence: None,
         max_size: None,
@@ -76,6 +77,11 @@ pub(super) fn uploads(id: &UploadId) -> Vec<Upload> {
         });
     }
     all.push(Upload { awaits_end: true, ..upload(id) });
+    let mut headers = HeaderMap::new();
+    headers.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    let (uri, event) = (Uri::from_static("/a?b=%20"), "event".to_owned());
+    let origin = Origin { method: Method::PUT, uri, headers, event };
+    all.push(Upload { origin: Some(origin), ..upload(id) });
     let finals = vec![self::id("final-2"), self::id("final-1"), self::id("final-2")];
     all.push(Upload { finals, ..upload(id) });
     all

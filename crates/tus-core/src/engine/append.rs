@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     complete,
-    exchange::{Exchange, refuse},
+    exchange::{Done, Exchange, refuse},
     incoming::Incoming,
     pump::pump,
     session::Session,
@@ -22,12 +22,12 @@ use crate::{
 };
 
 /// Adds bytes to an upload (tus 1.0.0, PATCH).
-pub(super) async fn append<B>(
-    exchange: &Exchange<'_>,
+pub(super) async fn append<'t, B>(
+    exchange: &Exchange<'t>,
     id: &UploadId,
     append: Result<Append, Refusal>,
     body: &mut Incoming<'_, B>,
-) -> Result<Outcome, Refusal>
+) -> Result<Done<'t>, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: fmt::Display,
@@ -47,9 +47,14 @@ where
     let mut transfer = exchange.transfer(Some(id))?;
     transfer.belongs_to(upload.owner.as_deref(), &tus.policy)?;
     let mut session = Session::open_peeked(tus, &upload).await?;
-    let outcome = append_leased(exchange, &mut session, &append, body).await;
-    session.release().await;
-    outcome
+    match append_leased(exchange, &mut session, &append, body).await {
+        Ok(None) => Ok(Done::Whole(session)),
+        outcome => {
+            session.release().await;
+            // It was some, or an error.
+            outcome.and_then(|outcome| outcome.ok_or(Refusal::Internal)).map(Done::Told)
+        }
+    }
 }
 
 /// What a PATCH hears whose head is wrong: of a final it is 403 all the same (tus 1.0.0,
@@ -110,12 +115,13 @@ async fn check_offset(
     hopeless.map_or(Ok(()), Err)
 }
 
+/// Appends under the lease; `None` if all bytes are there, for the application to process.
 async fn append_leased<B>(
     exchange: &Exchange<'_>,
     session: &mut Session<'_>,
     append: &Append,
     body: &mut Incoming<'_, B>,
-) -> Result<Outcome, Refusal>
+) -> Result<Option<Outcome>, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: fmt::Display,
@@ -180,15 +186,19 @@ where
     Ok(settlement)
 }
 
-/// Finishes what is whole, and answers.
+/// Finishes what is whole, and answers; `None` if it is the application who does.
 async fn conclude(
     exchange: &Exchange<'_>,
     session: &mut Session<'_>,
     settlement: Settlement,
-) -> Result<Outcome, Refusal> {
+) -> Result<Option<Outcome>, Refusal> {
     if settlement.ends {
         let stored = Some(session.stored.length);
         terminate::end(session, GoneReason::Outgrown, Tell::Application(stored)).await?;
+    }
+    let handled = session.upload.origin.is_some();
+    if settlement.completes && session.upload.is_open() && handled {
+        return Ok(None);
     }
     if settlement.completes && session.upload.is_open() {
         complete::complete(session, Some(&exchange.request)).await?;
@@ -198,16 +208,21 @@ async fn conclude(
     }
     let (upload, policy) = (&session.upload, &session.tus.policy);
     let expires_at = expire::expires_at(upload, Some(session.stored.modified), policy);
+    let (offset, location) = (settlement.offset, upload.url.clone());
     let reply = match &upload.phase {
+        Phase::Announced { reply, .. } if handled => {
+            let (reply, complete) = (reply.clone(), true);
+            return Ok(Some(Outcome::Answered { reply, offset, complete, location }));
+        }
         Phase::Announced { reply, .. } => Some(reply.clone()),
         _ => None,
     };
-    Ok(Outcome::Appended {
-        offset: settlement.offset,
+    Ok(Some(Outcome::Appended {
+        offset,
         expires_at,
         reply,
         complete: upload.is_complete(),
-        location: upload.url.clone(),
+        location,
         limits: limits::told(policy, upload.max_size, expires_at, session.now()),
-    })
+    }))
 }

@@ -7,7 +7,8 @@ use super::{
     Inner,
     append::receive,
     complete, concat,
-    exchange::{Exchange, refuse},
+    exchange::{Done, Exchange, refuse},
+    handled,
     incoming::Incoming,
     session::Session,
     terminate::{self, Tell},
@@ -29,11 +30,11 @@ use crate::{
 };
 
 /// Makes a new upload, perhaps with its first bytes (tus 1.0.0, Creation).
-pub(super) async fn create<B>(
-    exchange: &Exchange<'_>,
+pub(super) async fn create<'t, B>(
+    exchange: &Exchange<'t>,
     create: Create,
     body: &mut Incoming<'_, B>,
-) -> Result<Outcome, Refusal>
+) -> Result<Done<'t>, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: fmt::Display,
@@ -46,7 +47,7 @@ where
     exchange.authorize(Action::Create, None).await?;
     if let CreateKind::Final(parts) = &create.kind {
         let mut transfer = exchange.transfer(None)?;
-        return concat::create_final(exchange, &create, parts, &mut transfer).await;
+        return concat::create_final(exchange, &create, parts, &mut transfer).await.map(Done::Told);
     }
     let kind = match create.kind {
         CreateKind::Partial => Kind::Partial,
@@ -67,13 +68,18 @@ where
         Completes::Later => false,
     };
     if content.is_none() && !is_whole {
-        return Ok(created(tus, &upload, brought, upload.expires_at, None));
+        return Ok(Done::Told(created(tus, &upload, brought, upload.expires_at, None)));
     }
     let first = First { content, completes, offset: brought, known };
     let mut session = Session::open(tus, &upload.id, Session::preempting(tus)).await?;
-    let outcome = fill(exchange, &mut session, first, body).await;
-    session.release().await;
-    outcome
+    match fill(exchange, &mut session, first, body).await {
+        Ok(None) => Ok(Done::Whole(session)),
+        outcome => {
+            session.release().await;
+            // It was some, or an error.
+            outcome.and_then(|outcome| outcome.ok_or(Refusal::Internal)).map(Done::Told)
+        }
+    }
 }
 
 /// Asks the application, then makes the object and the record, in this order: a record never
@@ -96,6 +102,10 @@ pub(super) async fn make(
         max_size: None,
         expires_at: expire::first_expiry(&tus.policy, now),
         placement: Placement::default(),
+    };
+    let origin = match create.elsewhere {
+        true => Some(handled::origin(&exchange.request, &tus.policy)?),
+        false => None,
     };
     let (length, brings) = (new.length, create.content.and_then(|content| content.length));
     let asked = tus.hooks.before_create(exchange.request.clone(), new);
@@ -122,6 +132,7 @@ pub(super) async fn make(
         // Until the store has said where.
         locator: crate::model::Locator::new(""),
         placement: new.placement,
+        origin,
         awaits_end: create.completes.is_declared(),
         fence: None,
         max_size: new.max_size,
@@ -161,7 +172,9 @@ async fn lease_new(tus: &Inner, id: &UploadId) -> Result<Box<dyn Lease>, Refusal
 async fn record(tus: &Inner, upload: &mut Upload, length: Option<u64>) -> Result<(), StoreError> {
     let mut object = NewObject::new(&upload.id);
     object.length = length;
-    object.place = (!upload.is_partial()).then(|| PlaceAs::of(upload));
+    // What the application processes is placed nowhere.
+    let placed = !upload.is_partial() && upload.origin.is_none();
+    object.place = placed.then(|| PlaceAs::of(upload));
     upload.locator = tus.chunks.create(&object).await?;
     if let Err(error) = tus.meta.create(upload).await {
         if let Err(error) = tus.chunks.remove(&upload.locator).await {
@@ -183,13 +196,14 @@ struct First {
     known: bool,
 }
 
-/// Takes the first bytes (tus 1.0.0, Creation With Upload; RUFH, section 4.2.2).
+/// Takes the first bytes (tus 1.0.0, Creation With Upload; RUFH, section 4.2.2); `None` if they are
+/// all of them, for the application to process.
 async fn fill<B>(
     exchange: &Exchange<'_>,
     session: &mut Session<'_>,
     first: First,
     body: &mut Incoming<'_, B>,
-) -> Result<Outcome, Refusal>
+) -> Result<Option<Outcome>, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: fmt::Display,
@@ -202,6 +216,9 @@ where
     let settlement = receive_first(exchange, session, content, completes, body).await;
     let (kept, stopped) = match settlement.map(|settlement| (settlement.offset, settlement)) {
         Ok((kept, Settlement { refusal: None, completes, .. })) => {
+            if completes && session.upload.origin.is_some() {
+                return Ok(None);
+            }
             if completes {
                 complete_first(exchange, session, known).await?;
             }
@@ -233,7 +250,7 @@ where
     let upload = &session.upload;
     let expires_at = expire::expires_at(upload, Some(session.stored.modified), &tus.policy);
     let offset = if brought { Some(kept) } else { offset };
-    Ok(created(tus, upload, offset, expires_at, stopped))
+    Ok(Some(created(tus, upload, offset, expires_at, stopped)))
 }
 
 /// Finishes an upload with the request that created it.

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{Method, request};
 
 use super::{
-    Body, Inner, append, create, incoming::Incoming, inspect, interim::Line, read, terminate,
-    transfers::Transfer,
+    Body, Inner, append, create, incoming::Incoming, inspect, interim::Line, read,
+    session::Session, terminate, transfers::Transfer,
 };
 use crate::{
     hooks::{Action, HookError, Hooks as _, Intent, RequestContext},
@@ -25,13 +25,12 @@ pub(super) struct Exchange<'t> {
     pub(super) interim: Line,
 }
 
-fn with_body(
-    read: Result<(Outcome, Option<Body>), Refusal>,
-) -> (Result<Outcome, Refusal>, Option<Body>) {
-    match read {
-        Ok((outcome, body)) => (Ok(outcome), body),
-        Err(refusal) => (Err(refusal), None),
-    }
+/// How far the engine comes with a request by itself.
+pub(super) enum Done<'t> {
+    /// To what its client is told.
+    Told(Outcome),
+    /// To all bytes of an upload that the application is to process, under its lease.
+    Whole(Session<'t>),
 }
 
 /// What came in.
@@ -63,30 +62,37 @@ impl<'t> Exchange<'t> {
         &self,
         understood: Understood,
         body: &mut Incoming<'_, B>,
-    ) -> (Result<Outcome, Refusal>, Option<Body>)
+    ) -> (Result<Done<'t>, Refusal>, Option<Body>)
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: fmt::Display,
     {
         let outcome = match (understood.command, understood.id) {
             (Command::Discover, _) => Ok(Outcome::Discovered(self.offer.discovery.clone())),
-            (Command::Create(create), _) => create::create(self, create, body).await,
+            (Command::Create(create), _) => {
+                return (create::create(self, create, body).await, None);
+            }
             (Command::Inspect, Some(id)) => inspect::inspect(self, &id).await,
-            (Command::Append(append), Some(id)) => append::append(self, &id, append, body).await,
+            (Command::Append(append), Some(id)) => {
+                return (append::append(self, &id, append, body).await, None);
+            }
             (Command::Terminate, Some(id)) => terminate::terminate(self, &id).await,
             (Command::Read(command), Some(id)) => {
-                return with_body(read::read(self, &id, &command).await);
+                return match read::read(self, &id, &command).await {
+                    Ok((outcome, body)) => (Ok(Done::Told(outcome)), body),
+                    Err(refusal) => (Err(refusal), None),
+                };
             }
             (Command::ReadOrInspect(command), Some(id)) => {
                 match read::read_complete(self, &id, &command).await {
-                    Ok(Some((outcome, body))) => return (Ok(outcome), body),
+                    Ok(Some((outcome, body))) => return (Ok(Done::Told(outcome)), body),
                     Ok(None) => inspect::inspect(self, &id).await,
                     Err(refusal) => Err(refusal),
                 }
             }
             (_, None) => Err(Refusal::NotFound),
         };
-        (outcome, None)
+        (outcome.map(Done::Told), None)
     }
 
     /// The record of an upload, without a lease: enough to authorize and to refuse from the head.

@@ -11,6 +11,7 @@ mod concat;
 mod create;
 mod exchange;
 mod finish;
+mod handled;
 mod incoming;
 mod inspect;
 mod interim;
@@ -23,19 +24,21 @@ mod transfers;
 
 use std::{
     fmt,
+    future::Future,
     net::IpAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version, header};
+use http::{HeaderMap, Method, Request, Response, Version, header};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, Span};
 
 pub use body::Body;
 pub use builder::{BuildError, TusBuilder};
+pub use handled::{Resumed, ResumedBody};
 pub use sweep::SweepReport;
 
 use crate::{
@@ -43,9 +46,10 @@ use crate::{
     model::{Algorithm, Discovery, Extension, Policy, Refusal, RequestId, Timestamp},
     protocol::limits,
     store::{Blocking, ChunkStore, Locker, MetaStore},
-    wire::{self, Answer, Head, Mount, Offer},
+    wire::{self, Answer, Head, Mount, Offer, Target},
 };
-use exchange::{Arrived, Exchange};
+use exchange::{Arrived, Done, Exchange};
+use handled::NoHandler;
 use incoming::Incoming;
 
 /// A resumable upload service: cheap to clone, without type parameters.
@@ -95,6 +99,8 @@ pub struct Arrival {
     pub trailers: bool,
     /// How a store may wait on the thread that runs the exchange.
     pub blocking: Blocking,
+    /// Whether the request is for a resource of the application's; see [`Tus::resume`].
+    pub elsewhere: bool,
 }
 
 impl Arrival {
@@ -106,6 +112,7 @@ impl Arrival {
             peer: None,
             trailers: false,
             blocking: Blocking::Offload,
+            elsewhere: false,
         }
     }
 
@@ -173,6 +180,82 @@ impl Tus {
         B: http_body::Body<Data = Bytes>,
         B::Error: fmt::Display,
     {
+        self.named(request, arrival, None::<NoHandler>).await.map(ResumedBody::ours)
+    }
+
+    /// Answers a request to an application whose resources take resumable uploads, of which
+    /// [`arrival`](Self::arrival) has said how it came in.
+    ///
+    /// When all bytes of an upload are there, `handler` is given them, in a request with the method,
+    /// the path, the query and the representation headers of the one that began it, and with
+    /// everything else of the one that ended it, credentials above all; its extensions hold
+    /// [`Resumed`]. What it answers is the client's answer, and is stored to be repeated. After 500
+    /// or above the upload stays open, and the client can have the handler asked again.
+    ///
+    /// As [`handle`](Self::handle), it must be driven to its end; the handler is part of it.
+    pub async fn resume<B, H, F, R>(
+        &self,
+        request: Request<B>,
+        arrival: Arrival,
+        handler: H,
+    ) -> Response<ResumedBody<R>>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: fmt::Display,
+        H: FnOnce(Request<Body>) -> F,
+        F: Future<Output = Response<R>>,
+        R: http_body::Body<Data = Bytes>,
+        R::Error: fmt::Display,
+    {
+        self.named(request, arrival, Some(handler)).await
+    }
+
+    /// How a request to an application whose resources take resumable uploads came in, with the
+    /// uploads below `mount`; `None` if it is the application's alone.
+    ///
+    /// Both `path` and `mount` are as the application sees them; what a framework has cut off of
+    /// both belongs in front of [`Arrival::mount`].
+    pub fn arrival(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        mount: &str,
+    ) -> Option<Arrival> {
+        let mount = mount.trim_end_matches('/');
+        let tail = path.strip_prefix(mount).filter(|tail| tail.len() > 1 && tail.starts_with('/'));
+        if let Some(tail) = tail {
+            return Some(Arrival::at(mount).with_tail(tail));
+        }
+        let policy = &self.0.policy;
+        let begins = policy.rufh && wire::begins(method, headers, policy.min_size);
+        let arrival = Arrival { elsewhere: true, ..Arrival::at(mount) };
+        begins.then_some(arrival)
+    }
+
+    /// Tells in an answer to OPTIONS that the resource takes resumable uploads, and what bounds
+    /// them (RUFH, section 4.1.4).
+    pub fn advertise(&self, headers: &mut HeaderMap) {
+        let policy = &self.0.policy;
+        if policy.rufh {
+            wire::advertise(headers, &limits::told(policy, None, None, Timestamp::EPOCH));
+        }
+    }
+
+    async fn named<B, H, F, R>(
+        &self,
+        request: Request<B>,
+        arrival: Arrival,
+        handler: Option<H>,
+    ) -> Response<ResumedBody<R>>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: fmt::Display,
+        H: FnOnce(Request<Body>) -> F,
+        F: Future<Output = Response<R>>,
+        R: http_body::Body<Data = Bytes>,
+        R::Error: fmt::Display,
+    {
         // A layer that has named the request has opened a span for it, too.
         let (id, span) = match request.extensions().get::<RequestId>() {
             Some(id) => (id.clone(), Span::none()),
@@ -182,18 +265,23 @@ impl Tus {
                 (id, span)
             }
         };
-        self.answer(request, arrival, id).instrument(span).await
+        self.answer(request, arrival, id, handler).instrument(span).await
     }
 
-    async fn answer<B>(
+    async fn answer<B, H, F, R>(
         &self,
         request: Request<B>,
         arrival: Arrival,
         id: RequestId,
-    ) -> Response<Body>
+        handler: Option<H>,
+    ) -> Response<ResumedBody<R>>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: fmt::Display,
+        H: FnOnce(Request<Body>) -> F,
+        F: Future<Output = Response<R>>,
+        R: http_body::Body<Data = Bytes>,
+        R::Error: fmt::Display,
     {
         let inner = &self.0;
         inner.start_sweeper();
@@ -207,6 +295,7 @@ impl Tus {
         let mount = Mount::new(&arrival.mount, &inner.policy, &parts.headers, arrival.peer);
         let offer = inner.offer(arrival.trailers);
         let target = match &arrival.tail {
+            _ if arrival.elsewhere => Target::Elsewhere,
             Some(tail) => mount.target_below(tail),
             None => mount.target(parts.uri.path()),
         };
@@ -222,15 +311,25 @@ impl Tus {
         let is_head = parts.method == Method::HEAD;
         let cors_request = parts.headers.clone_origin();
         let version = parts.version;
-        let (outcome, download) = match understood {
+        let (outcome, download, rest) = match understood {
             Ok(understood) => {
                 let method = understood.method.clone();
                 let (blocking, id) = (arrival.blocking, id.clone());
                 let arrived = Arrived { dialect, id, parts, method, mount, blocking };
                 let exchange = Exchange::new(inner, arrived, arrival.peer, offer.clone());
-                exchange.run(understood, &mut incoming).await
+                match exchange.run(understood, &mut incoming).await {
+                    (Ok(Done::Told(outcome)), download) => (Ok(outcome), download, None),
+                    (Ok(Done::Whole(mut session)), _) => {
+                        // Boxed: few requests come here, and all of them make room for it.
+                        let asked = handled::run(&exchange, &mut session, handler);
+                        let (outcome, rest) = Box::pin(asked).await;
+                        session.release().await;
+                        (outcome, None, rest)
+                    }
+                    (Err(refusal), download) => (Err(refusal), download, None),
+                }
             }
-            Err(refusal) => (Err(refusal), None),
+            Err(refusal) => (Err(refusal), None, None),
         };
         let refused = outcome.is_err();
         let broken =
@@ -247,7 +346,7 @@ impl Tus {
             let close = http::HeaderValue::from_static("close");
             answer.headers.insert(header::CONNECTION, close);
         }
-        respond(answer, download, is_head)
+        respond(answer, download, is_head).map(|ours| ResumedBody::new(ours, rest))
     }
 
     /// Stops gently: refuses creations, asks writers to store what they have and to answer, and
@@ -348,11 +447,11 @@ fn later(now: tokio::time::Instant, by: Duration) -> tokio::time::Instant {
 
 /// The origin of a request, kept while its headers move on.
 trait CloneOrigin {
-    fn clone_origin(&self) -> http::HeaderMap;
+    fn clone_origin(&self) -> HeaderMap;
 }
 
-impl CloneOrigin for http::HeaderMap {
-    fn clone_origin(&self) -> http::HeaderMap {
+impl CloneOrigin for HeaderMap {
+    fn clone_origin(&self) -> HeaderMap {
         self.get(header::ORIGIN)
             .map(|origin| (header::ORIGIN, origin.clone()))
             .into_iter()

@@ -14,8 +14,12 @@ pub(super) async fn read_complete(
     id: &UploadId,
     command: &Read,
 ) -> Result<Option<(Outcome, Option<Body>)>, Refusal> {
-    match exchange.peek(id).await?.phase {
-        Phase::Announced { .. } => read(exchange, id, command).await.map(Some),
+    let upload = exchange.peek(id).await?;
+    match upload.phase {
+        // What the application has processed, nobody keeps.
+        Phase::Announced { .. } if upload.origin.is_none() => {
+            read(exchange, id, command).await.map(Some)
+        }
         _ => Ok(None),
     }
 }

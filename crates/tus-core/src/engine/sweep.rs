@@ -352,8 +352,12 @@ async fn look_leased(
     let modified = stored.map(|stored| stored.modified);
     match expire::expires_at(&session.upload, modified, &tus.policy) {
         Some(at) if expire.is_some_and(|now| at <= now) => {
-            let length = stored.map(|stored| stored.length);
-            terminate::end(session, GoneReason::Expired, Tell::Application(length)).await?;
+            // That an answer is forgotten is no news.
+            let tell = match session.upload.is_complete() && session.upload.origin.is_some() {
+                true => Tell::Nobody,
+                false => Tell::Application(stored.map(|stored| stored.length)),
+            };
+            terminate::end(session, GoneReason::Expired, tell).await?;
             Ok(Done::Expired)
         }
         // Its last byte has moved the bound: note that, so that it is not due again before.

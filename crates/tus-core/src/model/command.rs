@@ -34,6 +34,8 @@ pub(crate) struct Create {
     pub concat: Option<String>,
     /// When it is complete.
     pub completes: Completes,
+    /// Whether a resource of the application's is to process it, the one that the request names.
+    pub elsewhere: bool,
     /// The first bytes, when the request brings some.
     pub content: Option<Content>,
 }

@@ -9,6 +9,7 @@ mod digest;
 #[cfg(feature = "engine")]
 mod hashers;
 mod metadata;
+mod origin;
 #[cfg(feature = "engine")]
 mod outcome;
 mod policy;
@@ -27,6 +28,7 @@ pub use digest::{Algorithm, Digest};
 #[cfg(feature = "engine")]
 pub(crate) use hashers::Hashers;
 pub use metadata::{Metadata, MetadataError};
+pub use origin::Origin;
 #[cfg(feature = "engine")]
 pub(crate) use outcome::{
     Discovery, Extension, Outcome, ReadView, Refusal, UploadLimits, UploadView,

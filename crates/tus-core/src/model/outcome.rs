@@ -26,6 +26,17 @@ pub(crate) enum Outcome {
         /// What stopped its body, of which some bytes are kept.
         stopped: Option<Refusal>,
     },
+    /// The resource that the upload was sent to has answered.
+    Answered {
+        /// What it said.
+        reply: Reply,
+        /// Bytes stored in all.
+        offset: u64,
+        /// Whether that is the last word; if not, it can be asked again.
+        complete: bool,
+        /// The upload's URL, as its client knows it.
+        location: String,
+    },
     /// How far the upload is.
     Inspected(UploadView),
     /// The bytes are stored.

@@ -98,6 +98,9 @@ pub struct Policy {
     pub finish_wait: Duration,
     /// How long one call of a hook may take; then it counts as failed. Default 60 s.
     pub hook_timeout: Duration,
+    /// For how long the answer of an application's own handler is kept, so that a client that lost
+    /// it gets it again. Default 1 hour.
+    pub remember: Duration,
     /// How often `on_progress` may be called for one request. Default once a second.
     pub progress_every: Duration,
     /// How many bytes of one body may be accepted without making them durable. Default 64 MiB.
@@ -146,6 +149,7 @@ impl Default for Policy {
             lease_wait: Duration::from_secs(5),
             finish_wait: Duration::from_secs(5),
             hook_timeout: Duration::from_secs(60),
+            remember: Duration::from_secs(3600),
             progress_every: Duration::from_secs(1),
             sync_every: 64 << 20,
             sweep_every: Duration::from_secs(600),

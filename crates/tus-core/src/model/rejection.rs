@@ -147,10 +147,10 @@ mod status_option {
     }
 }
 
-mod headers {
+pub(super) mod headers {
     use super::*;
 
-    pub(super) fn serialize<S: serde::Serializer>(
+    pub(in crate::model) fn serialize<S: serde::Serializer>(
         map: &HeaderMap,
         to: S,
     ) -> Result<S::Ok, S::Error> {
@@ -161,7 +161,7 @@ mod headers {
         list.end()
     }
 
-    pub(super) fn deserialize<'de, D, T>(from: D) -> Result<T, D::Error>
+    pub(in crate::model) fn deserialize<'de, D, T>(from: D) -> Result<T, D::Error>
     where
         D: serde::Deserializer<'de>,
         T: From<HeaderMap>,

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Metadata, Rejection, Reply, Timestamp};
+use super::{Metadata, Origin, Rejection, Reply, Timestamp};
 
 /// The name of an upload: the last segment of its URL.
 ///
@@ -226,6 +226,9 @@ pub struct Upload {
     /// Where the application wants it.
     #[serde(default)]
     pub placement: Placement,
+    /// The resource that is to process it; `None` for one that is stored, placed and announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Whether it is complete only once a client says so; else it is when its length is reached.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaits_end: bool,
@@ -291,7 +294,9 @@ impl Upload {
             }
             Phase::Open if self.parts().is_some() => Some(self.created_at),
             Phase::Open | Phase::Refused { .. } => self.expires_at,
-            Phase::Announced { .. } if self.is_partial() => self.expires_at,
+            Phase::Announced { .. } if self.is_partial() || self.origin.is_some() => {
+                self.expires_at
+            }
             Phase::Announced { .. } => None,
             Phase::Gone(gone) => Some(gone.forget_at),
         }

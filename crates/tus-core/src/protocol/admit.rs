@@ -132,7 +132,8 @@ pub(crate) fn admit(
 /// sends the last bytes has said it.
 fn awaits_end(completes: Completes, upload: &Upload) -> bool {
     match completes {
-        Completes::AtItsLength => false,
+        // Nobody but a client's request has the application process it.
+        Completes::AtItsLength => upload.origin.is_some(),
         Completes::WithThisBody => upload.awaits_end,
         Completes::Later => true,
     }

@@ -20,7 +20,7 @@ pub(crate) fn expires_at(
     let waiting_for = !upload.finals.is_empty();
     let unfinished = match upload.phase {
         Phase::Open => upload.parts().is_none(),
-        Phase::Announced { .. } => upload.is_partial(),
+        Phase::Announced { .. } => upload.is_partial() || upload.origin.is_some(),
         Phase::Refused { .. } => true,
         Phase::Complete { .. } | Phase::Gone(_) => false,
     };

@@ -30,6 +30,12 @@ pub(super) fn empty(status: StatusCode) -> Answer {
     Answer { status, headers: HeaderMap::new(), body: Bytes::new(), words: Words::Theirs }
 }
 
+/// What a resource of the application's has answered, whatever it is.
+pub(super) fn answered(reply: Reply) -> Answer {
+    let Reply { status, headers, body } = reply;
+    Answer { status: status.unwrap_or(StatusCode::OK), headers, body, words: Words::Theirs }
+}
+
 /// The protocol's answer with what the application adds to it.
 pub(super) fn replied(status: StatusCode, reply: Option<Reply>) -> Answer {
     let Some(reply) = reply else {

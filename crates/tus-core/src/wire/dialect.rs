@@ -10,7 +10,7 @@ use super::{
     rufh::{self, Interop},
     tus1,
 };
-use crate::model::{Command, Discovery, Outcome, Refusal};
+use crate::model::{Command, Discovery, Outcome, Refusal, UploadLimits};
 
 /// The language of one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(crate) fn read(head: &Head<'_>, offer: &Offer) -> Said {
 
 /// Writes the answer: everything but the bytes of a download.
 pub(crate) fn write(dialect: Dialect, offer: &Offer, outcome: Result<Outcome, Refusal>) -> Answer {
+    // What the application says to its own client is left as it is.
+    let theirs = matches!(outcome, Ok(Outcome::Answered { .. }));
     let mut answer = match (dialect, outcome) {
         (Dialect::Discovery { creates }, Ok(Outcome::Discovered(discovery))) => {
             discovered(offer, &discovery, creates)
@@ -55,6 +57,9 @@ pub(crate) fn write(dialect: Dialect, offer: &Offer, outcome: Result<Outcome, Re
         // Who speaks neither, and hears no, has the older one explained.
         (Dialect::Tus | Dialect::Discovery { .. }, outcome) => tus1::write(outcome),
     };
+    if theirs {
+        return answer;
+    }
     let headers = &mut answer.headers;
     if offer.tus {
         // In every response (tus 1.0.0, Tus-Resumable), also to those who did not ask in tus.
@@ -100,9 +105,29 @@ fn marked(headers: &HeaderMap) -> bool {
         || rufh::says_completeness(headers)
 }
 
+/// Whether a request to a resource of the application's begins an upload (RUFH, section 4.2).
+///
+/// A resource may leave an upload as it is: one that is known to be smaller than what is worth it
+/// does (RUFH, section 4.1.4).
+pub(crate) fn begins(method: &Method, headers: &HeaderMap, min_size: u64) -> bool {
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::CONNECT];
+    if safe.contains(method) || *method == Method::DELETE {
+        return false;
+    }
+    let interop = Interop::of(headers).unwrap_or(Interop::Final);
+    rufh::length_of_creation(headers, interop)
+        .is_some_and(|length| length.is_none_or(|length| length >= min_size))
+}
+
+/// Tells in an answer to OPTIONS that a resource takes resumable uploads, and what bounds them
+/// (RUFH, section 4.1.4).
+pub(crate) fn advertise(headers: &mut HeaderMap, limits: &UploadLimits) {
+    rufh::add_limits(headers, limits, Interop::Final);
+}
+
 fn discover(head: &Head<'_>) -> Result<Understood, Refusal> {
     let id = match head.target {
-        Target::Nowhere => return Err(Refusal::NotFound),
+        Target::Nowhere | Target::Elsewhere => return Err(Refusal::NotFound),
         Target::Collection => None,
         Target::Upload(id) => Some(id.clone()),
     };

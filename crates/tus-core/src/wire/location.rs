@@ -14,6 +14,8 @@ pub(crate) enum Target {
     Collection,
     /// An upload.
     Upload(UploadId),
+    /// A resource of the application's.
+    Elsewhere,
     /// Nothing that can exist here.
     Nowhere,
 }

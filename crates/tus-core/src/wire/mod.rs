@@ -25,10 +25,10 @@ use crate::model::{Command, Discovery, UploadId};
 
 pub(crate) use answer::{Answer, Words};
 pub(crate) use cors::{add_cors, is_preflight};
-pub(crate) use dialect::{Dialect, Said, read, write};
+pub(crate) use dialect::{Dialect, Said, advertise, begins, read, write};
 pub(crate) use location::{Mount, Target};
 pub(crate) use refusals::sign;
-pub(crate) use rufh::{Interop, interim};
+pub(crate) use rufh::{Interop, interim, representation};
 pub(crate) use trailers::read_trailers;
 
 /// The head of a request, as far as the dialects care.

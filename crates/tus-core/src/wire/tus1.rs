@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{
     Answer, Head, Offer, Target, Understood,
-    answer::{empty, insert, replied},
+    answer::{answered, empty, insert, replied},
     download, fields, names, refusals,
 };
 use crate::model::{
@@ -22,7 +22,7 @@ pub(super) fn read(head: &Head<'_>, offer: &Offer) -> Result<Understood, Refusal
     check_version(method.as_ref().ok(), head.headers)?;
     let method = method?;
     let (id, allow) = match head.target {
-        Target::Nowhere => return Err(Refusal::NotFound),
+        Target::Nowhere | Target::Elsewhere => return Err(Refusal::NotFound),
         Target::Collection => (None, collection_methods()),
         Target::Upload(id) => (Some(id.clone()), upload_methods(offer)),
     };
@@ -118,7 +118,8 @@ fn read_create(head: &Head<'_>, offer: &Offer) -> Result<Create, Refusal> {
         return Err(Refusal::FinalIsReadOnly);
     }
     let concat = concat.map(str::to_owned);
-    Ok(Create { length, kind, metadata, concat, completes: Completes::AtItsLength, content })
+    let completes = Completes::AtItsLength;
+    Ok(Create { length, kind, metadata, concat, completes, elsewhere: false, content })
 }
 
 /// The body of a creation (tus 1.0.0, Creation With Upload). Where there is none, its type does
@@ -218,6 +219,11 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
                 answer.headers.insert(&names::UPLOAD_OFFSET, offset.into());
             }
             add_expiry(&mut answer.headers, expires_at);
+            answer
+        }
+        Ok(Outcome::Answered { reply, offset, .. }) => {
+            let mut answer = answered(reply);
+            answer.headers.insert(&names::UPLOAD_OFFSET, offset.into());
             answer
         }
         Ok(Outcome::Inspected(view)) => inspected(view),

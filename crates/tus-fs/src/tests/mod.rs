@@ -103,6 +103,7 @@ fn upload(text: &str) -> Upload {
         url: format!("/files/{text}"),
         locator: Locator::new(format!("upload:{text}")),
         placement: Placement::default(),
+        origin: None,
         awaits_end: false,
         fence: None,
         max_size: None,

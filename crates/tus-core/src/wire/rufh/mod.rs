@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{
     Answer, Head, Offer, Target, Understood,
-    answer::{empty, insert, replied},
+    answer::{answered, empty, insert, replied},
     download, fields, names, structured,
 };
 use crate::model::{
@@ -46,6 +46,7 @@ pub(super) fn read(
             allow.extend(CREATING);
             (None, allow)
         }
+        Target::Elsewhere => (None, vec![head.method.clone()]),
         Target::Upload(id) => (Some(id.clone()), upload_methods(offer)),
     };
     let method = head.method.clone();
@@ -85,8 +86,45 @@ fn read_create(head: &Head<'_>, interop: Interop) -> Result<Create, Refusal> {
         metadata: metadata::of(head.headers)?,
         concat: None,
         completes,
+        elsewhere: *head.target == Target::Elsewhere,
         content: Some(content),
     })
+}
+
+/// What is known of the length when a head begins an upload; `None` if it begins none.
+pub(super) fn length_of_creation(headers: &HeaderMap, interop: Interop) -> Option<Option<u64>> {
+    let completes = completeness::of_creation(headers, interop).ok()?;
+    let said = structured::integer(headers, &names::UPLOAD_LENGTH);
+    let content = fields::single(headers, &header::CONTENT_LENGTH).ok().flatten();
+    let content = content.and_then(fields::integer);
+    Some(said.or(content.filter(|_| completes == Completes::WithThisBody)))
+}
+
+/// What a head says of the representation (RFC 9110, section 8.3 to 8.7; RFC 9530, section 3),
+/// or the rest of it that is not about the message and the upload.
+pub(crate) fn representation(headers: &HeaderMap) -> (HeaderMap, HeaderMap) {
+    let (mut about, mut rest) = (HeaderMap::new(), HeaderMap::new());
+    for (name, value) in headers {
+        let text = name.as_str();
+        let of_content = text.starts_with("content-") || name == "repr-digest";
+        let of_message = [
+            header::CONTENT_LENGTH,
+            header::TRANSFER_ENCODING,
+            header::TRAILER,
+            header::TE,
+            header::EXPECT,
+            header::CONNECTION,
+        ];
+        let of_upload = text.starts_with("upload-")
+            || text.starts_with("want-")
+            || [&names::TUS_RESUMABLE, &names::METHOD_OVERRIDE].contains(&name);
+        if of_message.contains(name) || of_upload || text == "content-digest" {
+            continue;
+        }
+        let to = if of_content { &mut about } else { &mut rest };
+        to.append(name, value.clone());
+    }
+    (about, rest)
 }
 
 /// RUFH, section 4.4.
@@ -142,6 +180,16 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>, interop: Interop) -> Answ
             match complete {
                 true => insert_missing(headers, &header::LOCATION, location),
                 false => add_limits(headers, &limits, interop),
+            }
+            answer
+        }
+        Ok(Outcome::Answered { reply, offset, complete, location }) => {
+            let mut answer = answered(reply);
+            let headers = &mut answer.headers;
+            headers.insert(&names::UPLOAD_OFFSET, offset.into());
+            completeness::add(headers, complete, interop);
+            if !complete {
+                insert_missing(headers, &header::LOCATION, location);
             }
             answer
         }

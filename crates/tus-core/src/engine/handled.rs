@@ -1,0 +1,341 @@
+//! Uploads that a resource of the application's processes: whichever request brings the last byte
+//! is answered by that resource, as the first would have been (RUFH, section 4.4.2).
+//!
+//! Order: the bytes are durable; the handler is asked; its answer is recorded; the bytes go; the
+//! client is answered. Until the answer is recorded the upload stays open at its length, so that
+//! an empty request that completes it asks again, with the same event.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{Extensions, HeaderMap, HeaderValue, Request, Response, header, response};
+use http_body::{Frame, SizeHint};
+use uuid::Uuid;
+
+use super::{
+    Body, complete,
+    exchange::{Exchange, refuse, refuse_bytes},
+    session::Session,
+};
+use crate::{
+    hooks::RequestContext,
+    interim::Interim,
+    model::{Origin, Outcome, Phase, Policy, Refusal, Rejection, Reply, UploadId},
+    wire,
+};
+
+/// Which upload a handler is given, in the extensions of its request.
+///
+/// A handler is asked at least once: after a crash, or an answer of 500 or above, again, when a
+/// client comes back for it. Drop a repeat by [`event_id`](Self::event_id).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resumed {
+    /// The same each time that the handler is asked about this upload.
+    pub event_id: String,
+    /// The upload.
+    pub upload: UploadId,
+}
+
+/// What is kept of a request to a resource of the application's.
+pub(super) fn origin(request: &RequestContext, policy: &Policy) -> Result<Origin, Refusal> {
+    let (headers, _) = wire::representation(request.headers());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let origin = Origin { method, uri, headers, event: Uuid::new_v4().to_string() };
+    if origin.size() > policy.max_metadata.max(Origin::FEW) {
+        return Err(Refusal::MetadataTooLarge);
+    }
+    Ok(origin)
+}
+
+/// Has the application process an upload that is whole, and keeps what it says.
+pub(super) async fn run<H, F, R>(
+    exchange: &Exchange<'_>,
+    session: &mut Session<'_>,
+    handler: Option<H>,
+) -> (Result<Outcome, Refusal>, Option<Rest<R>>)
+where
+    H: FnOnce(Request<Body>) -> F,
+    F: Future<Output = Response<R>>,
+    R: http_body::Body<Data = Bytes>,
+    R::Error: fmt::Display,
+{
+    let Some(handler) = handler else {
+        let id = &session.upload.id;
+        tracing::error!(upload = %id, "whole, but not sent to the application that processes it");
+        return (Err(Refusal::Unavailable { retry_after: Duration::from_secs(1) }), None);
+    };
+    let request = match request(exchange, session).await {
+        Ok(request) => request,
+        Err(refusal) => return (Err(refusal), None),
+    };
+    let (head, body) = handler(request).await.into_parts();
+    let taken = match take(body).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            tracing::error!(upload = %session.upload.id, error, "the answer broke off");
+            return (Err(Refusal::Internal), None);
+        }
+    };
+    let complete = !head.status.is_server_error();
+    let (reply, rest) = reply(head, taken);
+    if complete && let Err(refusal) = keep(session, &reply, rest.is_none()).await {
+        return (Err(refusal), None);
+    }
+    let (offset, location) = (session.stored.length, session.upload.url.clone());
+    (Ok(Outcome::Answered { reply, offset, complete, location }), rest)
+}
+
+/// The request that the application gets: of whoever brought the last byte, about what the first
+/// one said, with everything that was stored.
+async fn request(exchange: &Exchange<'_>, session: &Session<'_>) -> Result<Request<Body>, Refusal> {
+    let upload = &session.upload;
+    let Some(origin) = &upload.origin else { return Err(Refusal::Internal) };
+    let length = session.stored.length;
+    let body = match length {
+        0 => Body::empty(),
+        _ => {
+            let read = session.tus.chunks.read(&upload.locator, 0..length).await;
+            let reader = read.map_err(|error| refuse_bytes(&error, "read", &upload.id))?;
+            Body::download(reader, length)
+        }
+    };
+    let (_, mut headers) = wire::representation(exchange.request.headers());
+    headers.extend(origin.headers.clone());
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    let mut request = Request::new(body);
+    *request.method_mut() = origin.method.clone();
+    *request.uri_mut() = origin.uri.clone();
+    *request.headers_mut() = headers;
+    *request.extensions_mut() = extensions(exchange, origin, &upload.id);
+    Ok(request)
+}
+
+fn extensions(exchange: &Exchange<'_>, origin: &Origin, upload: &UploadId) -> Extensions {
+    let mut extensions = exchange.request.extensions().clone();
+    // The upload's own way to its client; what the application has to say is its answer.
+    let _interim = extensions.remove::<Interim>();
+    extensions.insert(Resumed { event_id: origin.event.clone(), upload: upload.clone() });
+    extensions
+}
+
+/// What of an answer was taken: all of it, or as much as may be kept and the rest.
+struct Taken<R> {
+    bytes: Bytes,
+    rest: Option<Pin<Box<R>>>,
+}
+
+/// Takes an answer, up to what may be kept of one.
+async fn take<R>(body: R) -> Result<Taken<R>, String>
+where
+    R: http_body::Body<Data = Bytes>,
+    R::Error: fmt::Display,
+{
+    let mut body = Box::pin(body);
+    let mut bytes = BytesMut::new();
+    while bytes.len() <= Reply::MAX_STORED {
+        match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            None => return Ok(Taken { bytes: bytes.freeze(), rest: None }),
+            Some(Err(error)) => return Err(error.to_string()),
+            Some(Ok(frame)) => {
+                // Trailers of an answer are not kept.
+                if let Ok(data) = frame.into_data() {
+                    bytes.extend_from_slice(&data);
+                }
+            }
+        }
+    }
+    Ok(Taken { bytes: bytes.freeze(), rest: Some(body) })
+}
+
+/// The answer as it is kept and sent, and what of it is only sent.
+fn reply<R>(head: response::Parts, taken: Taken<R>) -> (Reply, Option<Rest<R>>) {
+    let response::Parts { status, mut headers, .. } = head;
+    // About the message that our own server makes of it.
+    for name in [header::TRANSFER_ENCODING, header::CONNECTION, header::TRAILER] {
+        headers.remove(name);
+    }
+    let Taken { bytes, rest } = taken;
+    match rest {
+        None => (Reply { status: Some(status), headers, body: bytes }, None),
+        Some(rest) => {
+            let rest = Rest { first: Some(bytes), rest };
+            (Reply { status: Some(status), headers, body: Bytes::new() }, Some(rest))
+        }
+    }
+}
+
+/// Records the answer, and lets the bytes go that it is about.
+async fn keep(session: &mut Session<'_>, reply: &Reply, whole: bool) -> Result<(), Refusal> {
+    let kept = storable(reply, whole, &session.upload.id);
+    let since = session.now();
+    // A client error is the last word as much as a success is, but must never look like one.
+    let phase = match kept.status {
+        Some(status) if status.is_client_error() => {
+            let Reply { headers, body, .. } = kept;
+            let rejection = Rejection { status, headers: Box::new(headers), body };
+            Phase::Refused { since, rejection, unwanted: true }
+        }
+        _ => Phase::Announced { since, reply: kept },
+    };
+    let (length, forget_at) = (session.stored.length, since.after(session.tus.policy.remember));
+    session
+        .update(|upload| {
+            upload.phase = phase.clone();
+            upload.length = Some(length);
+            upload.expires_at = Some(forget_at);
+        })
+        .await?;
+    let id = session.upload.id.clone();
+    tracing::info!(upload = %id, length, "processed by the application");
+    let removed = match session.upload.phase {
+        Phase::Refused { .. } => complete::remove_unwanted(session).await,
+        _ => {
+            let removed = session.tus.chunks.remove(&session.upload.locator).await;
+            removed.map_err(|error| refuse(&error, "remove", &id))
+        }
+    };
+    if let Err(refusal) = removed {
+        tracing::warn!(upload = %id, ?refusal, "bytes are left to the sweeper");
+    }
+    Ok(())
+}
+
+/// What of an answer fits into a record: all of it, or its head, or its status.
+fn storable(reply: &Reply, whole: bool, id: &UploadId) -> Reply {
+    let size = |reply: &Reply| {
+        let headers = reply.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        headers.sum::<usize>() + reply.body.len()
+    };
+    if whole && size(reply) <= Reply::MAX_STORED {
+        return reply.clone();
+    }
+    tracing::warn!(upload = %id, "the answer is larger than what is kept of one to be repeated");
+    let mut kept = Reply { body: Bytes::new(), ..reply.clone() };
+    for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+        kept.headers.remove(name);
+    }
+    if size(&kept) > Reply::MAX_STORED {
+        kept.headers = HeaderMap::new();
+    }
+    kept
+}
+
+/// The bytes of an answer that is too large to be kept.
+pub(super) struct Rest<R> {
+    first: Option<Bytes>,
+    rest: Pin<Box<R>>,
+}
+
+/// The body of an answer, be it ours or a handler's.
+pub struct ResumedBody<R>(Said<R>);
+
+enum Said<R> {
+    Ours(Body),
+    Theirs(Rest<R>),
+}
+
+impl<R> ResumedBody<R> {
+    /// Nothing.
+    pub fn empty() -> Self {
+        Self(Said::Ours(Body::empty()))
+    }
+
+    pub(super) fn new(ours: Body, theirs: Option<Rest<R>>) -> Self {
+        Self(theirs.map_or(Said::Ours(ours), Said::Theirs))
+    }
+}
+
+impl ResumedBody<Never> {
+    /// The body of an answer that no handler has given.
+    pub(super) fn ours(self) -> Body {
+        match self.0 {
+            Said::Ours(body) => body,
+            Said::Theirs(Rest { rest, .. }) => match *rest {},
+        }
+    }
+}
+
+impl<R> http_body::Body for ResumedBody<R>
+where
+    R: http_body::Body<Data = Bytes>,
+    R::Error: fmt::Display,
+{
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut self.0 {
+            Said::Ours(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Said::Theirs(Rest { first, rest }) => match first.take() {
+                Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                None => rest.as_mut().poll_frame(cx).map_err(|error| error.to_string().into()),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Said::Ours(body) => body.is_end_stream(),
+            Said::Theirs(Rest { first, rest }) => first.is_none() && rest.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Said::Ours(body) => body.size_hint(),
+            Said::Theirs(Rest { first, rest }) => {
+                let before = first.as_ref().map_or(0, |first| first.len() as u64);
+                let after = rest.size_hint();
+                let mut hint = SizeHint::new();
+                hint.set_lower(after.lower().saturating_add(before));
+                if let Some(upper) = after.upper().and_then(|upper| upper.checked_add(before)) {
+                    hint.set_upper(upper);
+                }
+                hint
+            }
+        }
+    }
+}
+
+impl<R> fmt::Debug for ResumedBody<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Said::Ours(body) => f.debug_tuple("ResumedBody").field(body).finish(),
+            Said::Theirs(_) => f.write_str("ResumedBody(..)"),
+        }
+    }
+}
+
+/// The body of an answer that there cannot be.
+#[derive(Debug)]
+pub(super) enum Never {}
+
+impl http_body::Body for Never {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match *self {}
+    }
+}
+
+/// What stands for a handler where there is none.
+pub(super) type NoHandler = fn(Request<Body>) -> std::future::Ready<Response<Never>>;
+
+impl Origin {
+    /// Bytes of a head that are kept whatever the bound of metadata is.
+    const FEW: usize = 8 * 1024;
+}
