@@ -15,22 +15,16 @@ use actix_web::{
     dev::Payload,
     error::PayloadError,
     http::{Version as ActixVersion, header as actix_header},
-    web,
 };
 use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::{Frame, SizeHint};
-use tus_core::Body;
 
 /// The request as the engine wants it; `None` if its head does not survive, which no request that
 /// actix-web accepts has been seen to do.
-pub(crate) fn request(from: &HttpRequest, payload: web::Payload) -> Option<Request<PayloadBody>> {
-    let mut headers = HeaderMap::with_capacity(from.headers().len());
-    for (name, value) in from.headers() {
-        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
-    }
+pub(crate) fn request(from: &HttpRequest, payload: Payload) -> Option<Request<PayloadBody>> {
+    let headers = headers(from.headers())?;
     let mut to = Request::new(PayloadBody::new(payload, &headers));
     *to.method_mut() = Method::from_bytes(from.method().as_str().as_bytes()).ok()?;
     *to.uri_mut() = from.uri().to_string().parse::<Uri>().ok()?;
@@ -45,21 +39,39 @@ pub(crate) fn request(from: &HttpRequest, payload: web::Payload) -> Option<Reque
     Some(to)
 }
 
+/// The header fields as the engine wants them.
+pub(crate) fn headers(from: &actix_header::HeaderMap) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(from.len());
+    for (name, value) in from {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+    }
+    Some(headers)
+}
+
+/// The header fields as actix-web wants them.
+pub(crate) fn copy_headers(from: &HeaderMap, to: &mut actix_header::HeaderMap) {
+    for (name, value) in from {
+        let name = actix_header::HeaderName::from_bytes(name.as_str().as_bytes());
+        let value = actix_header::HeaderValue::from_bytes(value.as_bytes());
+        // Both versions of http take the same bytes for names and values.
+        if let (Ok(name), Ok(value)) = (name, value) {
+            to.append(name, value);
+        }
+    }
+}
+
 /// The engine's response as actix-web wants it.
-pub(crate) fn response(from: Response<Body>, payload: Kept) -> HttpResponse<BoxBody> {
+pub(crate) fn response<B>(from: Response<B>, payload: Kept) -> HttpResponse<BoxBody>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+{
     let (parts, body) = from.into_parts();
     // Every http 1 status code is one of http 0.2: both hold 100 to 999.
     let status = actix_web::http::StatusCode::from_u16(parts.status.as_u16())
         .unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
     let mut to = HttpResponse::new(status).set_body(BoxBody::new(ResponseBody(body, payload)));
-    for (name, value) in &parts.headers {
-        let name = actix_header::HeaderName::from_bytes(name.as_str().as_bytes());
-        let value = actix_header::HeaderValue::from_bytes(value.as_bytes());
-        // Both versions of http take the same bytes for names and values.
-        if let (Ok(name), Ok(value)) = (name, value) {
-            to.headers_mut().append(name, value);
-        }
-    }
+    copy_headers(&parts.headers, to.headers_mut());
     if parts.headers.get(header::CONNECTION).is_some_and(|value| value == "close") {
         to.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
@@ -78,11 +90,10 @@ pub(crate) struct PayloadBody {
 }
 
 impl PayloadBody {
-    fn new(payload: web::Payload, headers: &HeaderMap) -> Self {
+    fn new(payload: Payload, headers: &HeaderMap) -> Self {
         let chunked = headers.contains_key(header::TRANSFER_ENCODING);
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let left = length.filter(|_| !chunked).and_then(|text| text.trim().parse().ok());
-        let payload = payload.into_inner();
         // HTTP/1 with neither header has no body (RFC 9112, section 6.3).
         let ended = left == Some(0) || matches!(payload, Payload::None);
         Self { payload: Kept(Rc::new(RefCell::new(payload))), left, ended, first: None }
@@ -166,10 +177,16 @@ impl http_body::Body for PayloadBody {
 #[derive(Clone)]
 pub(crate) struct Kept(Rc<RefCell<Payload>>);
 
-/// The body of a response.
-struct ResponseBody(Body, #[expect(dead_code, reason = "held, not read")] Kept);
+/// An error of a body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-impl MessageBody for ResponseBody {
+/// The body of a response.
+struct ResponseBody<B>(B, #[expect(dead_code, reason = "held, not read")] Kept);
+
+impl<B> MessageBody for ResponseBody<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     type Error = io::Error;
 
     fn size(&self) -> BodySize {
@@ -186,12 +203,11 @@ impl MessageBody for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, io::Error>>> {
-        use http_body::Body as _;
         loop {
             let frame = std::task::ready!(Pin::new(&mut self.0).poll_frame(cx));
             match frame.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
-                // The engine's bodies have no trailers.
+                // HTTP/1 of actix-web has no place for trailers.
                 Some(Ok(Err(_))) => {}
                 Some(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
                 None => return Poll::Ready(None),

@@ -20,10 +20,13 @@
 //! uploads in flight store what they have.
 
 mod bridge;
+mod resumable;
 
 use actix_web::{HttpRequest, HttpResponse, Scope, body::BoxBody, web};
 use http::{Extensions, StatusCode};
+pub use resumable::{DEFAULT_MOUNT, Resumable};
 use tracing::Instrument as _;
+
 use tus_core::{Arrival, Interim, Tus, store::Blocking};
 
 /// Mounts uploads at a path: the collection at `path` and `path/`, each upload one segment below.
@@ -71,7 +74,7 @@ async fn serve(
     let tail = tail(path, request.match_info().unprocessed()).to_owned();
     let mount = path.strip_suffix(&tail).unwrap_or_default().to_owned();
     let peer = request.peer_addr().map(|peer| peer.ip());
-    let Some(mut converted) = bridge::request(request, payload) else {
+    let Some(mut converted) = bridge::request(request, payload.into_inner()) else {
         return HttpResponse::BadRequest().finish();
     };
     let version = converted.version();

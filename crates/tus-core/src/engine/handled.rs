@@ -158,7 +158,9 @@ where
 fn reply<R>(head: response::Parts, taken: Taken<R>) -> (Reply, Option<Rest<R>>) {
     let response::Parts { status, mut headers, .. } = head;
     // About the message that our own server makes of it.
-    for name in [header::TRANSFER_ENCODING, header::CONNECTION, header::TRAILER] {
+    let about_it =
+        [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::TRAILER];
+    for name in about_it {
         headers.remove(name);
     }
     let Taken { bytes, rest } = taken;
@@ -218,7 +220,7 @@ fn storable(reply: &Reply, whole: bool, id: &UploadId) -> Reply {
     }
     tracing::warn!(upload = %id, "the answer is larger than what is kept of one to be repeated");
     let mut kept = Reply { body: Bytes::new(), ..reply.clone() };
-    for name in [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
         kept.headers.remove(name);
     }
     if size(&kept) > Reply::MAX_STORED {

@@ -1,0 +1,317 @@
+use std::{
+    cell::RefCell,
+    fmt,
+    future::{Future, Ready, ready},
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    Error, HttpRequest, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    error::{InternalError, PayloadError},
+    http::{Method as ActixMethod, StatusCode as ActixStatus, Uri as ActixUri},
+};
+use bytes::Bytes;
+use futures_util::Stream;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use tracing::Instrument as _;
+use tus_core::{Arrival, Body, Interim, Tus, store::Blocking};
+
+use crate::bridge;
+
+/// Where the uploads of [`Resumable`] live.
+pub const DEFAULT_MOUNT: &str = "/resumable-uploads";
+
+/// Makes every route of an application resumable (the IETF's *Resumable Uploads for HTTP*).
+///
+/// A request whose client invites it to is received by a [`Tus`]; when all of its bytes are there,
+/// in this request or a later one, the application's own handler runs and answers, with extractors
+/// and all. Every other request goes to the application as it came. [`Tus::resume`] says what the
+/// handler is given, and when it is asked again; that it is an upload's, it can see in
+/// [`Resumed`](tus_core::Resumed), which is among the request's extensions.
+///
+/// ```
+/// use actix_web::{App, web};
+/// use tus_core::{MemoryStore, Tus};
+///
+/// # #[actix_web::main] async fn main() {
+/// let tus = Tus::new(MemoryStore::default());
+/// let app = App::new()
+///     .wrap(tus_actix::Resumable::new(tus))
+///     .route("/photos", web::post().to(async |photo: web::Bytes| format!("{} bytes", photo.len())));
+/// # }
+/// ```
+///
+/// Wrap the whole application, so that it sees a request before a route is looked for. actix-web's
+/// limits on payloads hold for what the handler reads into memory, as ever. Set
+/// [`Policy::expiry`](tus_core::Policy::expiry), so that what nobody completes does not stay.
+#[derive(Clone, Debug)]
+pub struct Resumable {
+    tus: Tus,
+    mount: Rc<str>,
+}
+
+impl Resumable {
+    /// Resumable routes, with the uploads below [`DEFAULT_MOUNT`].
+    pub fn new(tus: Tus) -> Self {
+        Self { tus, mount: DEFAULT_MOUNT.into() }
+    }
+
+    /// Puts the uploads below a path of your own, which no route should have.
+    #[must_use]
+    pub fn mount(mut self, mount: &str) -> Self {
+        self.mount = mount.into();
+        self
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Resumable
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type Transform = Resuming<S>;
+    type InitError = ();
+    type Future = Ready<Result<Resuming<S>, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        let Self { tus, mount } = self.clone();
+        ready(Ok(Resuming { service: Rc::new(service), tus, mount }))
+    }
+}
+
+/// An application, and who receives its uploads; made by [`Resumable`].
+pub struct Resuming<S> {
+    service: Rc<S>,
+    tus: Tus,
+    mount: Rc<str>,
+}
+
+impl<S> fmt::Debug for Resuming<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resuming").field("mount", &self.mount).finish_non_exhaustive()
+    }
+}
+
+impl<S, B> Service<ServiceRequest> for Resuming<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<ServiceResponse<BoxBody>, Error>>>>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let (service, tus, mount) = (self.service.clone(), self.tus.clone(), self.mount.clone());
+        Box::pin(async move {
+            let Some(headers) = bridge::headers(request.headers()) else {
+                return Ok(request.into_response(HttpResponse::BadRequest().finish()));
+            };
+            let Ok(method) = Method::from_bytes(request.method().as_str().as_bytes()) else {
+                return Ok(request.into_response(HttpResponse::BadRequest().finish()));
+            };
+            match tus.arrival(&method, request.path(), &headers, &mount) {
+                Some(arrival) => resume(service, tus, arrival, request).await,
+                None => pass(&*service, &tus, request).await,
+            }
+        })
+    }
+}
+
+/// Leaves a request to the application, and tells with it what its resources can do.
+async fn pass<S, B>(
+    service: &S,
+    tus: &Tus,
+    request: ServiceRequest,
+) -> Result<ServiceResponse<BoxBody>, Error>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
+    let discovers = *request.method() == ActixMethod::OPTIONS;
+    let mut response = service.call(request).await?.map_into_boxed_body();
+    if !discovers || response.status() == ActixStatus::NOT_FOUND {
+        return Ok(response);
+    }
+    if response.status() == ActixStatus::METHOD_NOT_ALLOWED {
+        // A route without a handler for OPTIONS: `Allow` is the answer to it.
+        *response.response_mut().status_mut() = ActixStatus::NO_CONTENT;
+        response = response.map_body(|_, _| BoxBody::new(()));
+    }
+    let mut more = HeaderMap::new();
+    tus.advertise(&mut more);
+    bridge::copy_headers(&more, response.headers_mut());
+    Ok(response)
+}
+
+/// The request that began an exchange, or what the application gave back of it.
+#[derive(Default)]
+struct Slot {
+    asked: Option<ServiceRequest>,
+    answered: Option<HttpRequest>,
+}
+
+/// Receives a request, in a task that outlives a client who leaves, its handler included.
+async fn resume<S, B>(
+    service: Rc<S>,
+    tus: Tus,
+    arrival: Arrival,
+    mut request: ServiceRequest,
+) -> Result<ServiceResponse<BoxBody>, Error>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let (head, payload) = request.parts_mut();
+    let payload = std::mem::replace(payload, Payload::None);
+    let Some(mut converted) = bridge::request(head, payload) else {
+        return Ok(request.into_response(HttpResponse::BadRequest().finish()));
+    };
+    let version = converted.version();
+    converted.body_mut().settle(version).await;
+    let kept = converted.body().keep();
+    let _guard = converted.extensions().get::<Interim>().map(Interim::guard);
+    // A worker of actix-web must never block: other connections live on the same thread.
+    let arrival = arrival.with_peer(peer).with_blocking(Blocking::Offload);
+    let slot = Rc::new(RefCell::new(Slot { asked: Some(request), answered: None }));
+    let handler = {
+        let slot = slot.clone();
+        move |whole| ask(service, slot, whole)
+    };
+    let exchange = async move { tus.resume(converted, arrival, handler).await };
+    let exchange = actix_web::rt::spawn(exchange.instrument(tracing::Span::current())).await;
+    let response = match exchange {
+        Ok(response) => bridge::response(response, kept),
+        Err(error) => {
+            tracing::error!(%error, "an exchange panicked");
+            HttpResponse::InternalServerError().finish()
+        }
+    };
+    let Slot { asked, answered } = slot.take();
+    match (asked, answered) {
+        (Some(request), _) => Ok(request.into_response(response)),
+        (None, Some(request)) => Ok(ServiceResponse::new(request, response)),
+        // A middleware of the application failed and gave nothing back.
+        (None, None) => Err(InternalError::from_response("no answer", response).into()),
+    }
+}
+
+/// Has the application answer.
+async fn ask<S, B>(
+    service: Rc<S>,
+    slot: Rc<RefCell<Slot>>,
+    whole: Request<Body>,
+) -> Response<AnswerBody>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
+    let asked = slot.borrow_mut().asked.take();
+    let Some(request) = asked.and_then(|request| revived(request, whole)) else {
+        // A head that came in through actix-web goes out as one; and the slot was filled.
+        let mut response = Response::new(AnswerBody(BoxBody::new(())));
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        return response;
+    };
+    match service.call(request).await {
+        Ok(response) => {
+            let (request, response) = response.into_parts();
+            slot.borrow_mut().answered = Some(request);
+            answer(response.map_into_boxed_body())
+        }
+        Err(error) => answer(error.error_response()),
+    }
+}
+
+/// The request that the application gets: that which ended the upload, about the one that began it.
+fn revived(mut request: ServiceRequest, whole: Request<Body>) -> Option<ServiceRequest> {
+    let (parts, body) = whole.into_parts();
+    let uri: ActixUri = parts.uri.to_string().parse().ok()?;
+    request.match_info_mut().get_mut().update(&uri);
+    let head = request.head_mut();
+    head.method = ActixMethod::from_bytes(parts.method.as_str().as_bytes()).ok()?;
+    head.uri = uri;
+    head.headers.clear();
+    bridge::copy_headers(&parts.headers, &mut head.headers);
+    if let Some(resumed) = parts.extensions.get::<tus_core::Resumed>() {
+        use actix_web::HttpMessage as _;
+        request.extensions_mut().insert(resumed.clone());
+    }
+    request.set_payload(Payload::Stream { payload: Box::pin(Stored(body)) });
+    Some(request)
+}
+
+/// What the application answered, as the engine wants it.
+fn answer(from: HttpResponse<BoxBody>) -> Response<AnswerBody> {
+    let (head, body) = from.into_parts();
+    let mut to = Response::new(AnswerBody(body));
+    // 100 to 999 in both versions of http.
+    *to.status_mut() =
+        StatusCode::from_u16(head.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // What is a header in one version of http is one in the other.
+    *to.headers_mut() = bridge::headers(head.headers()).unwrap_or_default();
+    to.headers_mut().remove(header::CONNECTION);
+    to
+}
+
+/// The stored bytes, as a payload.
+struct Stored(Body);
+
+impl Stream for Stored {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        use http_body::Body as _;
+        loop {
+            let frame = std::task::ready!(Pin::new(&mut self.0).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
+                Some(Ok(Err(_))) => {}
+                Some(Err(error)) => {
+                    let error = PayloadError::Io(io::Error::other(error));
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// The body of the application's answer.
+struct AnswerBody(BoxBody);
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let next = std::task::ready!(Pin::new(&mut self.0).poll_next(cx));
+        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0.size(), BodySize::None | BodySize::Sized(0))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.0.size() {
+            BodySize::None => SizeHint::with_exact(0),
+            BodySize::Sized(length) => SizeHint::with_exact(length),
+            BodySize::Stream => SizeHint::default(),
+        }
+    }
+}
