@@ -17,7 +17,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::Stream;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tracing::Instrument as _;
 use tus_core::{Arrival, Body, Interim, Tus, store::Blocking};
@@ -50,16 +50,20 @@ pub const DEFAULT_MOUNT: &str = "/resumable-uploads";
 /// Wrap the whole application, so that it sees a request before a route is looked for. actix-web's
 /// limits on payloads hold for what the handler reads into memory, as ever. Set
 /// [`Policy::expiry`](tus_core::Policy::expiry), so that what nobody completes does not stay.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Resumable {
     tus: Tus,
     mount: Rc<str>,
+    context: Attach,
 }
+
+/// What hands to the hooks what the application knows of a request.
+type Attach = Rc<dyn Fn(&HttpRequest, &mut Extensions)>;
 
 impl Resumable {
     /// Resumable routes, with the uploads below [`DEFAULT_MOUNT`].
     pub fn new(tus: Tus) -> Self {
-        Self { tus, mount: DEFAULT_MOUNT.into() }
+        Self { tus, mount: DEFAULT_MOUNT.into(), context: Rc::new(|_, _| {}) }
     }
 
     /// Puts the uploads below a path of your own, which no route should have.
@@ -67,6 +71,20 @@ impl Resumable {
     pub fn mount(mut self, mount: &str) -> Self {
         self.mount = mount.into();
         self
+    }
+
+    /// Hands what the application knows of a request to the hooks, as
+    /// [`scope_with`](crate::scope_with) does.
+    #[must_use]
+    pub fn context(mut self, context: impl Fn(&HttpRequest, &mut Extensions) + 'static) -> Self {
+        self.context = Rc::new(context);
+        self
+    }
+}
+
+impl fmt::Debug for Resumable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resumable").field("mount", &self.mount).finish_non_exhaustive()
     }
 }
 
@@ -82,21 +100,19 @@ where
     type Future = Ready<Result<Resuming<S>, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let Self { tus, mount } = self.clone();
-        ready(Ok(Resuming { service: Rc::new(service), tus, mount }))
+        ready(Ok(Resuming { service: Rc::new(service), how: self.clone() }))
     }
 }
 
 /// An application, and who receives its uploads; made by [`Resumable`].
 pub struct Resuming<S> {
     service: Rc<S>,
-    tus: Tus,
-    mount: Rc<str>,
+    how: Resumable,
 }
 
 impl<S> fmt::Debug for Resuming<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resuming").field("mount", &self.mount).finish_non_exhaustive()
+        f.debug_struct("Resuming").field("how", &self.how).finish_non_exhaustive()
     }
 }
 
@@ -112,7 +128,7 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let (service, tus, mount) = (self.service.clone(), self.tus.clone(), self.mount.clone());
+        let (service, how) = (self.service.clone(), self.how.clone());
         Box::pin(async move {
             let Some(headers) = bridge::headers(request.headers()) else {
                 return Ok(request.into_response(HttpResponse::BadRequest().finish()));
@@ -120,9 +136,9 @@ where
             let Ok(method) = Method::from_bytes(request.method().as_str().as_bytes()) else {
                 return Ok(request.into_response(HttpResponse::BadRequest().finish()));
             };
-            match tus.arrival(&method, request.path(), &headers, &mount) {
-                Some(arrival) => resume(service, tus, arrival, request).await,
-                None => pass(&*service, &tus, request).await,
+            match how.tus.arrival(&method, request.path(), &headers, &how.mount) {
+                Some(arrival) => resume(service, how, arrival, request).await,
+                None => pass(&*service, &how.tus, request).await,
             }
         })
     }
@@ -164,7 +180,7 @@ struct Slot {
 /// Receives a request, in a task that outlives a client who leaves, its handler included.
 async fn resume<S, B>(
     service: Rc<S>,
-    tus: Tus,
+    how: Resumable,
     arrival: Arrival,
     mut request: ServiceRequest,
 ) -> Result<ServiceResponse<BoxBody>, Error>
@@ -181,6 +197,7 @@ where
     let version = converted.version();
     converted.body_mut().settle(version).await;
     let kept = converted.body().keep();
+    (how.context)(request.request(), converted.extensions_mut());
     let _guard = converted.extensions().get::<Interim>().map(Interim::guard);
     // A worker of actix-web must never block: other connections live on the same thread.
     let arrival = arrival.with_peer(peer).with_blocking(Blocking::Offload);
@@ -189,7 +206,7 @@ where
         let slot = slot.clone();
         move |whole| ask(service, slot, whole)
     };
-    let exchange = async move { tus.resume(converted, arrival, handler).await };
+    let exchange = async move { how.tus.resume(converted, arrival, handler).await };
     let exchange = actix_web::rt::spawn(exchange.instrument(tracing::Span::current())).await;
     let response = match exchange {
         Ok(response) => bridge::response(response, kept),
