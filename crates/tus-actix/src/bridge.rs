@@ -18,8 +18,11 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::Stream;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
+};
 use http_body::{Frame, SizeHint};
+use tus_core::Body;
 
 /// The request as the engine wants it; `None` if its head does not survive, which no request that
 /// actix-web accepts has been seen to do.
@@ -212,6 +215,83 @@ where
                 Some(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
                 None => return Poll::Ready(None),
             }
+        }
+    }
+}
+
+/// What the application answered, as the engine wants it.
+pub(crate) fn answer(from: HttpResponse<BoxBody>) -> Response<AnswerBody> {
+    let (head, body) = from.into_parts();
+    let mut to = Response::new(AnswerBody(body));
+    // 100 to 999 in both versions of http.
+    *to.status_mut() =
+        StatusCode::from_u16(head.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // What is a header in one version of http is one in the other.
+    *to.headers_mut() = headers(head.headers()).unwrap_or_default();
+    to.headers_mut().remove(header::CONNECTION);
+    to
+}
+
+/// The stored bytes, as a payload.
+pub(crate) struct Stored(Body);
+
+impl Stored {
+    pub(crate) fn new(body: Body) -> Self {
+        Self(body)
+    }
+}
+
+impl Stream for Stored {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        use http_body::Body as _;
+        loop {
+            let frame = std::task::ready!(Pin::new(&mut self.0).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
+                Some(Ok(Err(_))) => {}
+                Some(Err(error)) => {
+                    let error = PayloadError::Io(io::Error::other(error));
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// The body of the application's answer.
+pub(crate) struct AnswerBody(BoxBody);
+
+impl AnswerBody {
+    /// Nothing.
+    pub(crate) fn empty() -> Self {
+        Self(BoxBody::new(()))
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let next = std::task::ready!(Pin::new(&mut self.0).poll_next(cx));
+        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0.size(), BodySize::None | BodySize::Sized(0))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.0.size() {
+            BodySize::None => SizeHint::with_exact(0),
+            BodySize::Sized(length) => SizeHint::with_exact(length),
+            BodySize::Stream => SizeHint::default(),
         }
     }
 }

@@ -20,9 +20,11 @@
 //! uploads in flight store what they have.
 
 mod bridge;
+mod finish;
 mod resumable;
 
 use actix_web::{HttpRequest, HttpResponse, Scope, body::BoxBody, web};
+pub use finish::on_finish;
 use http::{Extensions, StatusCode};
 pub use resumable::{DEFAULT_MOUNT, Resumable};
 use tracing::Instrument as _;

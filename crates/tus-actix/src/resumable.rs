@@ -2,27 +2,22 @@ use std::{
     cell::RefCell,
     fmt,
     future::{Future, Ready, ready},
-    io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
 };
 
 use actix_web::{
     Error, HttpRequest, HttpResponse,
-    body::{BodySize, BoxBody, MessageBody},
+    body::{BoxBody, MessageBody},
     dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
-    error::{InternalError, PayloadError},
+    error::InternalError,
     http::{Method as ActixMethod, StatusCode as ActixStatus, Uri as ActixUri},
 };
-use bytes::Bytes;
-use futures_util::Stream;
-use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 use tracing::Instrument as _;
 use tus_core::{Arrival, Body, Interim, Tus, store::Blocking};
 
-use crate::bridge;
+use crate::bridge::{self, AnswerBody, Stored, answer};
 
 /// Where the uploads of [`Resumable`] live.
 pub const DEFAULT_MOUNT: &str = "/resumable-uploads";
@@ -237,7 +232,7 @@ where
     let asked = slot.borrow_mut().asked.take();
     let Some(request) = asked.and_then(|request| revived(request, whole)) else {
         // A head that came in through actix-web goes out as one; and the slot was filled.
-        let mut response = Response::new(AnswerBody(BoxBody::new(())));
+        let mut response = Response::new(AnswerBody::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         return response;
     };
@@ -265,70 +260,6 @@ fn revived(mut request: ServiceRequest, whole: Request<Body>) -> Option<ServiceR
         use actix_web::HttpMessage as _;
         request.extensions_mut().insert(resumed.clone());
     }
-    request.set_payload(Payload::Stream { payload: Box::pin(Stored(body)) });
+    request.set_payload(Payload::Stream { payload: Box::pin(Stored::new(body)) });
     Some(request)
-}
-
-/// What the application answered, as the engine wants it.
-fn answer(from: HttpResponse<BoxBody>) -> Response<AnswerBody> {
-    let (head, body) = from.into_parts();
-    let mut to = Response::new(AnswerBody(body));
-    // 100 to 999 in both versions of http.
-    *to.status_mut() =
-        StatusCode::from_u16(head.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    // What is a header in one version of http is one in the other.
-    *to.headers_mut() = bridge::headers(head.headers()).unwrap_or_default();
-    to.headers_mut().remove(header::CONNECTION);
-    to
-}
-
-/// The stored bytes, as a payload.
-struct Stored(Body);
-
-impl Stream for Stored {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        use http_body::Body as _;
-        loop {
-            let frame = std::task::ready!(Pin::new(&mut self.0).poll_frame(cx));
-            match frame.map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
-                Some(Ok(Err(_))) => {}
-                Some(Err(error)) => {
-                    let error = PayloadError::Io(io::Error::other(error));
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => return Poll::Ready(None),
-            }
-        }
-    }
-}
-
-/// The body of the application's answer.
-struct AnswerBody(BoxBody);
-
-impl http_body::Body for AnswerBody {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let next = std::task::ready!(Pin::new(&mut self.0).poll_next(cx));
-        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.0.size(), BodySize::None | BodySize::Sized(0))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.0.size() {
-            BodySize::None => SizeHint::with_exact(0),
-            BodySize::Sized(length) => SizeHint::with_exact(length),
-            BodySize::Stream => SizeHint::default(),
-        }
-    }
 }

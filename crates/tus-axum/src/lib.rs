@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod finish;
 mod resumable;
 
 use std::net::{IpAddr, SocketAddr};
@@ -43,6 +44,7 @@ use axum::{
 };
 use tus_core::{Arrival, Body, PeerAddr, Tus};
 
+pub use finish::on_finish;
 pub use resumable::{DEFAULT_MOUNT, resumable, resumable_at};
 
 /// Mounts uploads at a path: the collection at `path` and `path/`, each upload one segment below.

@@ -8,13 +8,14 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
+    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderMap, HeaderValue, Request, Response, header, response};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, header, response};
 use http_body::{Frame, SizeHint};
 use uuid::Uuid;
 
@@ -24,9 +25,10 @@ use super::{
     session::Session,
 };
 use crate::{
-    hooks::RequestContext,
+    hooks::{Finished, HookError, RequestContext},
     interim::Interim,
     model::{Origin, Outcome, Phase, Policy, Refusal, Rejection, Reply, UploadId},
+    store::StoreError,
     wire,
 };
 
@@ -175,7 +177,7 @@ fn reply<R>(head: response::Parts, taken: Taken<R>) -> (Reply, Option<Rest<R>>) 
 
 /// Records the answer, and lets the bytes go that it is about.
 async fn keep(session: &mut Session<'_>, reply: &Reply, whole: bool) -> Result<(), Refusal> {
-    let kept = storable(reply, whole, &session.upload.id);
+    let kept = storable(reply, whole);
     let since = session.now();
     // A client error is the last word as much as a success is, but must never look like one.
     let phase = match kept.status {
@@ -210,7 +212,7 @@ async fn keep(session: &mut Session<'_>, reply: &Reply, whole: bool) -> Result<(
 }
 
 /// What of an answer fits into a record: all of it, or its head, or its status.
-fn storable(reply: &Reply, whole: bool, id: &UploadId) -> Reply {
+fn storable(reply: &Reply, whole: bool) -> Reply {
     let size = |reply: &Reply| {
         let headers = reply.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
         headers.sum::<usize>() + reply.body.len()
@@ -218,7 +220,7 @@ fn storable(reply: &Reply, whole: bool, id: &UploadId) -> Reply {
     if whole && size(reply) <= Reply::MAX_STORED {
         return reply.clone();
     }
-    tracing::warn!(upload = %id, "the answer is larger than what is kept of one to be repeated");
+    tracing::warn!("the answer is larger than what is kept of one to be repeated");
     let mut kept = Reply { body: Bytes::new(), ..reply.clone() };
     for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
         kept.headers.remove(name);
@@ -227,6 +229,65 @@ fn storable(reply: &Reply, whole: bool, id: &UploadId) -> Reply {
         kept.headers = HeaderMap::new();
     }
     kept
+}
+
+impl Finished {
+    /// A request that brings this upload to a handler that knows nothing of uploads: `POST /`, with
+    /// the metadata as `Content-Type`, `Content-Disposition` and `Upload-Metadata`, and the stored
+    /// bytes as its body.
+    ///
+    /// It has nothing of the client's: no credentials, no extensions but [`Resumed`]. What the
+    /// handler answers becomes that of `on_finish` by [`Reply::of`].
+    ///
+    /// # Errors
+    ///
+    /// The store's; `Unsupported` if it cannot read.
+    pub async fn request(&self) -> Result<Request<Body>, StoreError> {
+        let body = match self.length {
+            0 => Body::empty(),
+            length => Body::download(self.reader().await?, length),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        let metadata = self.metadata();
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.length));
+        wire::describe(headers, metadata);
+        let (event_id, upload) = (self.event_id.clone(), self.id().clone());
+        request.extensions_mut().insert(Resumed { event_id, upload });
+        Ok(request)
+    }
+}
+
+impl Reply {
+    /// What a handler has answered, as `on_finish` says it: a success is a reply, 400 to 499 a
+    /// refusal for good, 500 and above (or an answer that breaks off) a failure that is tried
+    /// again.
+    ///
+    /// Of an answer that is larger than [`MAX_STORED`](Self::MAX_STORED) the head is kept.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, or the failure.
+    pub async fn of<R>(response: Response<R>) -> Result<Self, HookError>
+    where
+        R: http_body::Body<Data = Bytes>,
+        R::Error: fmt::Display,
+    {
+        let (head, body) = response.into_parts();
+        let status = head.status;
+        if status.is_server_error() {
+            return Err(io::Error::other(format!("the handler answered {status}")).into());
+        }
+        let taken = take(body).await.map_err(io::Error::other)?;
+        let (reply, rest) = reply(head, taken);
+        let kept = storable(&reply, rest.is_none());
+        if status.is_client_error() {
+            let Self { headers, body, .. } = kept;
+            return Err(Rejection { status, headers: Box::new(headers), body }.into());
+        }
+        Ok(kept)
+    }
 }
 
 /// The bytes of an answer that is too large to be kept.

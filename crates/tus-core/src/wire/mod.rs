@@ -5,6 +5,7 @@
 
 mod answer;
 mod cors;
+mod describe;
 mod dialect;
 mod disposition;
 mod download;
@@ -25,6 +26,7 @@ use crate::model::{Command, Discovery, UploadId};
 
 pub(crate) use answer::{Answer, Words};
 pub(crate) use cors::{add_cors, is_preflight};
+pub(crate) use describe::describe;
 pub(crate) use dialect::{Dialect, Said, advertise, begins, read, write};
 pub(crate) use location::{Mount, Target};
 pub(crate) use refusals::sign;
