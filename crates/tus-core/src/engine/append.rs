@@ -48,7 +48,7 @@ where
     transfer.belongs_to(upload.owner.as_deref(), &tus.policy)?;
     let mut session = Session::open_peeked(tus, &upload).await?;
     match append_leased(exchange, &mut session, &append, body).await {
-        Ok(None) => Ok(Done::Whole(session)),
+        Ok(None) => Ok(Done::Whole(Box::new(session))),
         outcome => {
             session.release().await;
             // It was some, or an error.

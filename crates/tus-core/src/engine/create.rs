@@ -73,7 +73,7 @@ where
     let first = First { content, completes, offset: brought, known };
     let mut session = Session::open(tus, &upload.id, Session::preempting(tus)).await?;
     match fill(exchange, &mut session, first, body).await {
-        Ok(None) => Ok(Done::Whole(session)),
+        Ok(None) => Ok(Done::Whole(Box::new(session))),
         outcome => {
             session.release().await;
             // It was some, or an error.

@@ -26,11 +26,12 @@ pub(super) struct Exchange<'t> {
 }
 
 /// How far the engine comes with a request by itself.
+#[expect(clippy::large_enum_variant, reason = "there is one for a request, taken apart at once")]
 pub(super) enum Done<'t> {
     /// To what its client is told.
     Told(Outcome),
     /// To all bytes of an upload that the application is to process, under its lease.
-    Whole(Session<'t>),
+    Whole(Box<Session<'t>>),
 }
 
 /// What came in.
