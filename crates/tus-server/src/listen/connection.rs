@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::door::Pass;
 use super::gulps::Gulps;
 use super::io::{Io, Stream};
+use super::patience::Patient;
 use super::pulse::{End, Pulse, Terms};
 use super::service::{Guest, per_request};
 use super::streams::Streams;
@@ -125,13 +126,15 @@ impl Protocols {
         B::Data: Buf + Send,
         B::Error: Into<BoxError>,
     {
-        let Accepted { mut stream, peer, pass, mut stopping } = accepted;
+        let Accepted { stream, peer, pass, mut stopping } = accepted;
         let mut terms = self.terms;
         if pass.unwelcome().is_some() {
             let brief = UNWELCOME_FOR.min(terms.head);
             terms = Terms { head: brief, idle: brief, kept: Duration::ZERO, ..terms };
         }
         let born = Instant::now();
+        let Limits { patience, rate, .. } = self.limits;
+        let mut stream = Patient::bound(stream, patience, rate);
         let (version, first) = tokio::select! {
             first = tokio::time::timeout_at(born + terms.head, first_bytes(&mut stream)) => {
                 first.map_err(|_| "the peer sent no request in time")??
@@ -140,8 +143,7 @@ impl Protocols {
         };
         let pulse = Pulse::new(version);
         let stream = self.gulps.bound(stream);
-        let io = Io::new(stream, first, pulse.clone(), self.limits.patience, self.limits.rate);
-        let io = TokioIo::new(io);
+        let io = TokioIo::new(Io::new(stream, first, pulse.clone(), patience));
         let guest = Guest::new(peer, version, pass, pulse.clone(), self.limits.head_fields);
         let service = per_request(service, guest);
         let visit = Visit { pulse, terms, born, stopping };

@@ -1,5 +1,5 @@
-//! A stream that gives back the bytes that told its protocol, bounds how slowly a peer may take
-//! ours, and closes without destroying the last response.
+//! A stream that gives back the bytes that told its protocol, and closes without destroying the
+//! last response.
 
 use std::io;
 use std::pin::Pin;
@@ -9,9 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
-use super::credit::Credit;
 use super::pulse::Pulse;
 
 /// A connected socket of any kind.
@@ -47,58 +46,15 @@ pub(super) struct Io {
     stream: Stream,
     first: Bytes,
     pulse: Pulse,
-    patience: Duration,
-    credit: Credit,
-    stalled: Option<Timer>,
+    linger: Duration,
     lingering: Option<Timer>,
 }
 
 impl Io {
-    /// A stream of which `first` was read before, with a peer that may stall for `patience` and
-    /// takes at least `rate` bytes a second.
-    pub(super) fn new(
-        stream: Stream,
-        first: Bytes,
-        pulse: Pulse,
-        patience: Duration,
-        rate: Option<u64>,
-    ) -> Self {
-        let credit = Credit::new(patience, rate);
-        Self { stream, first, pulse, patience, credit, stalled: None, lingering: None }
-    }
-
-    fn written(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        match written {
-            // Most writes never wait, and cost no look at the clock.
-            Poll::Ready(Ok(_)) if self.credit.is_full() => {}
-            Poll::Ready(Ok(bytes)) => {
-                let now = Instant::now();
-                self.credit.rest(now);
-                self.credit.earn(now, bytes);
-            }
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => {
-                ready!(self.stall(cx));
-                self.stream.abandon()?;
-                let error = io::Error::new(io::ErrorKind::TimedOut, "the peer reads too slowly");
-                return Poll::Ready(Err(error));
-            }
-        }
-        written
-    }
-
-    /// Completes when the peer's credit is used up.
-    fn stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let end = self.credit.wait(Instant::now());
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        if timer.deadline() != end {
-            timer.as_mut().reset(end);
-        }
-        timer.as_mut().poll(cx)
+    /// A stream of which `first` was read before, with a peer that is given at most `patience` to
+    /// end its side after ours.
+    pub(super) fn new(stream: Stream, first: Bytes, pulse: Pulse, patience: Duration) -> Self {
+        Self { stream, first, pulse, linger: LINGER.min(patience), lingering: None }
     }
 }
 
@@ -132,8 +88,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.written(cx, written)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -141,8 +96,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.written(cx, written)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -158,10 +112,9 @@ impl AsyncWrite for Io {
     /// overtook the body it refuses.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
-            let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
-            ready!(self.written(cx, ended.map_ok(|()| 0)))?;
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         }
-        let linger = LINGER.min(self.patience);
+        let linger = self.linger;
         let io = &mut *self;
         let timer = io.lingering.get_or_insert_with(|| Box::pin(sleep(linger)));
         if timer.as_mut().poll(cx).is_ready() {
@@ -182,7 +135,6 @@ impl AsyncWrite for Io {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::time::timeout;
 
     use super::super::connection::Version;
     use super::*;
@@ -195,44 +147,12 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// How long a peer lasts that takes so many bytes every second; none if it lasts.
-    async fn lasts(rate: Option<u64>, bytes: usize) -> Option<u64> {
-        let (ours, mut theirs) = duplex(1024);
-        tokio::spawn(async move {
-            let mut read = vec![0; bytes];
-            while bytes > 0 && theirs.read_exact(&mut read).await.is_ok() {
-                sleep(Duration::from_secs(1)).await;
-            }
-            // Dropping it would end the connection.
-            std::future::pending::<()>().await;
-            drop(theirs);
-        });
-        let pulse = Pulse::new(Version::Http1);
-        let mut io = Io::new(Box::new(ours), Bytes::new(), pulse, PATIENCE, rate);
-        let begun = Instant::now();
-        let write = async { while io.write_all(&[0; 1024]).await.is_ok() {} };
-        timeout(PATIENCE * 20, write).await.ok()?;
-        Some(begun.elapsed().as_secs())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_too_little_is_cut_and_one_that_takes_enough_is_not() {
-        assert_eq!(lasts(Some(1024), 0).await, Some(30));
-        assert_eq!(lasts(None, 0).await, Some(30));
-        let one_byte = lasts(Some(1024), 1).await;
-        assert!(one_byte.is_some_and(|seconds| (30..=32).contains(&seconds)), "{one_byte:?}");
-        let half = lasts(Some(1024), 512).await;
-        assert!(half.is_some_and(|seconds| (58..=62).contains(&seconds)), "{half:?}");
-        assert_eq!(lasts(Some(1024), 1025).await, None);
-        assert_eq!(lasts(None, 1).await, None);
-    }
-
     #[tokio::test]
     async fn what_was_read_before_comes_first_and_with_what_follows() {
         let (ours, mut theirs) = duplex(1024);
         theirs.write_all(b" and more").await.unwrap();
         let first = Bytes::from_static(b"first");
-        let mut io = Io::new(Box::new(ours), first, Pulse::new(Version::Http1), PATIENCE, None);
+        let mut io = Io::new(Box::new(ours), first, Pulse::new(Version::Http1), PATIENCE);
         let mut read = [0; 3];
         assert_eq!(io.read(&mut read).await.unwrap(), 3);
         assert_eq!(&read, b"fir");

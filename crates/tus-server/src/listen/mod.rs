@@ -8,6 +8,7 @@ mod credit;
 mod door;
 mod gulps;
 mod io;
+mod patience;
 mod pulse;
 mod service;
 mod streams;
