@@ -22,7 +22,7 @@ use tus_fs::{FsStore, OpenError};
 
 use crate::{
     config::{ConfigError, Durability, ExistingFile, ExpireMode, FileNameFormat, Settings},
-    listen::{Address, Capacity, Limits, Peer, Unwelcome},
+    listen::{Address, Capacity, Limits, Peer, Tls, Unwelcome},
     logging::{HEALTH, Logged},
     page,
 };
@@ -125,6 +125,15 @@ pub(crate) fn tus(settings: &Settings, store: FsStore) -> Result<Tus, BuildError
         .map(|url| format!("{}{}", url.trim_end_matches('/'), settings.base_path));
     policy.trusted_proxies = settings.behind_proxy.clone();
     Tus::builder().store(store).policy(policy).build()
+}
+
+/// TLS, if there is a certificate.
+pub(crate) async fn tls(settings: &Settings) -> Result<Option<Tls>, ConfigError> {
+    let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) else {
+        return Ok(None);
+    };
+    let tls = Tls::load(certificate, key).await;
+    tls.map(Some).map_err(|error| settings.refuse(error.setting, &error.reason))
 }
 
 /// What peers may take of the server.
@@ -263,6 +272,8 @@ fn has_room(directory: &Path) -> io::Result<bool> {
 pub(crate) fn greeting(settings: &Settings, address: &Address) -> String {
     let (base, curl) = match address {
         Address::Tcp(_) => (address.to_string(), "curl".to_owned()),
+        // The certificate is made out to a name, if at all, and not to this address.
+        Address::Tls(_) => (address.to_string(), "curl -k".to_owned()),
         Address::Unix(path) => {
             ("http://localhost".to_owned(), format!("curl --unix-socket {}", path.display()))
         }

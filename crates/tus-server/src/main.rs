@@ -10,11 +10,11 @@ mod page;
 
 use std::{fmt, process::ExitCode};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tus_core::Tus;
 
 use config::{Loaded, Settings};
-use listen::Listener;
+use listen::{Listener, Tls, TlsError};
 
 /// The exit code of a server that could not start: wrong settings, or nothing to listen on.
 const CANNOT_START: u8 = 2;
@@ -63,13 +63,20 @@ async fn run(settings: &Settings) -> Result<(), String> {
     let files = descriptors::raise();
     // The signals are caught before anything is open that a stop would have to close.
     let stop = Stop::new().map_err(|e| started(&e))?;
+    let hangup = settings.tls_cert.is_some().then(|| signal(SignalKind::hangup())).transpose();
+    let hangup = hangup.map_err(|e| started(&e))?;
+    let tls = app::tls(settings).await.map_err(|e| e.to_string())?;
     let store = app::store(settings).await.map_err(|e| e.to_string())?;
     let tus = app::tus(settings, store).map_err(|e| started(&e))?;
-    let listener = match &settings.unix_sock {
-        Some(path) => Listener::unix(path).await,
-        None => Listener::tcp(&settings.host, settings.port).await,
+    let listener = match (&settings.unix_sock, tls.clone()) {
+        (Some(path), _) => Listener::unix(path).await,
+        (None, Some(tls)) => Listener::tls(&settings.host, settings.port, tls).await,
+        (None, None) => Listener::tcp(&settings.host, settings.port).await,
     };
     let listener = listener.map_err(|e| started(&e))?;
+    if let Some((tls, hangup)) = tls.zip(hangup) {
+        tokio::spawn(renew(tls, hangup));
+    }
     print!("{}", app::greeting(settings, listener.address()));
 
     let service = app::service(settings, tus.clone());
@@ -94,6 +101,19 @@ async fn run(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
+/// Reads the certificate and its key again on every SIGHUP, for the connections to come.
+async fn renew(tls: Tls, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        match tls.reload().await {
+            Ok(()) => tracing::info!("new connections get the certificate as it is now"),
+            Err(TlsError { path, reason, .. }) => {
+                let file = path.display();
+                tracing::error!(%file, reason, "the certificate stays what it was");
+            }
+        }
+    }
+}
+
 /// Waits for a signal, then until uploads in flight have stored what they have.
 ///
 /// Connections are accepted meanwhile: clients learn that they are to come back.
@@ -113,8 +133,8 @@ async fn drained(mut stop: Stop, tus: Tus, settings: &Settings) {
 
 /// The signals that stop the server.
 struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Stop {

@@ -107,6 +107,28 @@ impl Settings {
                 ));
             }
         }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(match self.tls_cert {
+                Some(_) => given.contradiction(
+                    "tls_cert",
+                    "tls_key",
+                    "a certificate needs its key; name its --tls-key or leave --tls-cert out",
+                ),
+                None => given.contradiction(
+                    "tls_key",
+                    "tls_cert",
+                    "a key needs its certificate; name its --tls-cert or leave --tls-key out",
+                ),
+            });
+        }
+        if self.tls_cert.is_some() && self.unix_sock.is_some() {
+            return Err(given.contradiction(
+                "tls_cert",
+                "unix_sock",
+                "TLS is for TCP; leave the certificate and its key out, or listen on --host and \
+                 --port",
+            ));
+        }
         let refuses = self.existing_file == ExistingFile::Error;
         if !refuses && self.file_name_format != FileNameFormat::Keep {
             return Err(given.contradiction(

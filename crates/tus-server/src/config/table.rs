@@ -99,6 +99,11 @@ settings! {
         port: u16 = "1080", One("PORT"), values::port;
         /// Unix socket to listen on, instead of host and port.
         unix_sock: Option<PathBuf> = "none", One("PATH"), values::path_or_none;
+        /// Certificate to speak TLS with, in PEM, followed by its chain. It is read again on SIGHUP,
+        /// and so is its key.
+        tls_cert: Option<PathBuf> = "none", One("PATH"), values::path_or_none;
+        /// Private key of the certificate, in PEM: PKCS#8, RSA or EC, without a passphrase.
+        tls_key: Option<PathBuf> = "none", One("PATH"), values::path_or_none;
         /// Path under which uploads are created and found.
         base_path: String = "/files/", One("PATH"), values::base_path;
         /// URL that clients see in front of the base path.
@@ -165,8 +170,8 @@ settings! {
         /// is answered 503 with Retry-After. Peers of --behind-proxy and of the unix socket are
         /// not counted.
         max_connections_per_address: Option<usize> = "0", One("NUMBER"), values::count_limit;
-        /// How long to wait for the first byte of a connection, and from the first byte of a
-        /// request's head to its last. Then the connection is closed.
+        /// How long to wait for the first byte of a connection, the handshake of TLS included, and
+        /// from the first byte of a request's head to its last. Then the connection is closed.
         head_timeout: Duration = "10s", One("DURATION"), values::positive_duration;
         /// How long a connection may be without a request before it is closed.
         keep_alive_timeout: Duration = "60s", One("DURATION"), values::positive_duration;

@@ -48,6 +48,7 @@ fn another_value(key: &str) -> &'static str {
         "host" => "0.0.0.0",
         "port" => "80",
         "unix_sock" => "/run/tus.sock",
+        "tls_cert" | "tls_key" => "/etc/tus/tls.pem",
         "base_path" => "/uploads/",
         "public_url" => "https://example.org",
         "behind_proxy" => "unix",
@@ -88,6 +89,8 @@ fn another_value(key: &str) -> &'static str {
 /// What must be set beside a setting so that it contradicts nothing.
 fn company(key: &str) -> &'static [(&'static str, &'static str)] {
     match key {
+        "tls_cert" => &[("TUS_TLS_KEY", "/etc/tus/key.pem")],
+        "tls_key" => &[("TUS_TLS_CERT", "/etc/tus/cert.pem")],
         "existing_file" => &[("TUS_FILE_NAME_FORMAT", "keep")],
         "cors_allow_credentials" => &[("TUS_CORS_ALLOW_ORIGIN", "https://example.org")],
         _ => &[],
@@ -238,8 +241,8 @@ fn a_wrong_value_is_named_with_its_source_and_a_way_out() {
 #[test]
 fn every_setting_but_free_text_refuses_nonsense_in_one_line() {
     for setting in TABLE.iter().filter(|setting| {
-        !matches!(setting.key, "unix_sock" | "upload_dir" | "destination_dir")
-            && setting.key != "destination_folders"
+        !matches!(setting.key, "unix_sock" | "tls_cert" | "tls_key" | "upload_dir")
+            && !matches!(setting.key, "destination_dir" | "destination_folders")
     }) {
         let variable = setting.variable();
         let line = refusal(&[], &[(&variable, "\n no: such = thing")]);
@@ -338,6 +341,24 @@ fn settings_that_exclude_each_other_are_refused_with_both_sources() {
         "tus-server: --destination-folders \"{date}\" (from the command line) contradicts \
          --destination-dir \"none\" (from the command line): folders need a destination; name a \
          --destination-dir or leave the folders out"
+    );
+    assert_eq!(
+        refusal(&["--tls-cert", "a.pem"], &[]),
+        "tus-server: --tls-cert \"a.pem\" (from the command line) contradicts --tls-key \"none\" \
+         (from its default): a certificate needs its key; name its --tls-key or leave --tls-cert \
+         out"
+    );
+    assert_eq!(
+        refusal(&["--tls-cert", "none"], &[("TUS_TLS_KEY", "k.pem"), ("TUS_TLS_CERT", "c.pem")]),
+        "tus-server: --tls-key \"k.pem\" (from TUS_TLS_KEY) contradicts --tls-cert \"none\" (from \
+         the command line): a key needs its certificate; name its --tls-cert or leave --tls-key \
+         out"
+    );
+    assert_eq!(
+        refusal(&["--unix-sock=/s", "--tls-cert=c.pem", "--tls-key=k.pem"], &[]),
+        "tus-server: --tls-cert \"c.pem\" (from the command line) contradicts --unix-sock \"/s\" \
+         (from the command line): TLS is for TCP; leave the certificate and its key out, or listen \
+         on --host and --port"
     );
     for key in ["--host=::1", "--port=1080"] {
         assert!(refusal(&[key, "--unix-sock=/s"], &[]).contains("contradicts"));

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, Un
 
 use super::Peer;
 use super::io::Stream;
+use super::tls::Tls;
 
 /// The mode of a unix socket: whoever shares the group may connect.
 const SOCKET_MODE: u32 = 0o660;
@@ -37,6 +38,8 @@ const BACK_OFF: Duration = Duration::from_millis(500);
 pub(crate) enum Address {
     /// An address and port.
     Tcp(SocketAddr),
+    /// The same with TLS.
+    Tls(SocketAddr),
     /// The path of a unix socket.
     Unix(PathBuf),
 }
@@ -45,6 +48,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tls(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -72,6 +76,8 @@ pub(crate) enum BindError {
 pub(crate) struct Listener {
     address: Address,
     kind: Kind,
+    /// What its connections speak, if not clear text.
+    pub(super) tls: Option<Tls>,
     told: Option<Instant>,
 }
 
@@ -94,12 +100,26 @@ impl Listener {
             match bind_tcp(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
                 Ok((bound, socket)) => {
                     let address = Address::Tcp(bound);
-                    return Ok(Self { address, kind: Kind::Tcp(socket), told: None });
+                    return Ok(Self { address, kind: Kind::Tcp(socket), tls: None, told: None });
                 }
                 Err(error) => failed = tcp_refused(address, error),
             }
         }
         Err(failed)
+    }
+
+    /// The same as [`Listener::tcp`], with TLS.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub(crate) async fn tls(host: &str, port: u16, tls: Tls) -> Result<Self, BindError> {
+        let listener = Self::tcp(host, port).await?;
+        let address = match listener.address {
+            Address::Tcp(address) => Address::Tls(address),
+            other => other,
+        };
+        Ok(Self { address, tls: Some(tls), ..listener })
     }
 
     /// Listens on a unix socket. A socket file that nobody listens on is replaced.
@@ -124,6 +144,7 @@ impl Listener {
         Ok(Self {
             address: Address::Unix(path.to_owned()),
             kind: Kind::Unix { listener, _file: file },
+            tls: None,
             told: None,
         })
     }

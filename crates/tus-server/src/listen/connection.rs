@@ -23,6 +23,7 @@ use super::patience::Patient;
 use super::pulse::{End, Pulse, Terms};
 use super::service::{Guest, per_request};
 use super::streams::Streams;
+use super::tls::Tls;
 use super::{BoxError, Limits, Peer};
 
 const KIB: u32 = 1024;
@@ -37,6 +38,9 @@ const UNSEEN_RESETS: usize = 20;
 /// How long a connection that only hears why it is refused may take about it.
 const UNWELCOME_FOR: Duration = Duration::from_secs(2);
 
+/// By how much hyper's own bound of the idle time comes later than ours.
+const AFTER_PULSE: Duration = Duration::from_secs(1);
+
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -48,6 +52,7 @@ pub(super) struct Protocols {
     terms: Terms,
     limits: Limits,
     gulps: Gulps,
+    tls: Option<Tls>,
 }
 
 /// A connection that was accepted.
@@ -59,8 +64,8 @@ pub(super) struct Accepted {
 }
 
 impl Protocols {
-    /// Protocols that hold every peer to these limits.
-    pub(super) fn new(limits: Limits) -> Self {
+    /// Protocols that hold every peer to these limits, spoken in clear text or over TLS.
+    pub(super) fn new(limits: Limits, tls: Option<Tls>) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -68,8 +73,8 @@ impl Protocols {
             // closed its half by then.
             .half_close(true)
             // This runs from the answer before on, so it bounds the idle time too; `Pulse` has
-            // the bound of a head from its first byte on.
-            .header_read_timeout(limits.keep_alive.max(limits.head))
+            // the bound of a head from its first byte on, and ends what is idle with a goodbye.
+            .header_read_timeout(limits.keep_alive.max(limits.head) + AFTER_PULSE)
             .max_header_size(limits.head_size)
             .max_buf_size(MIB as usize);
         if limits.head_fields != USUAL_FIELDS {
@@ -93,7 +98,7 @@ impl Protocols {
             life: limits.life,
             resets: limits.resets,
         };
-        Self { http1, http2, terms, limits, gulps: Gulps::new() }
+        Self { http1, http2, terms, limits, gulps: Gulps::new(), tls }
     }
 
     /// Serves one connection until it ends, or until it is idle or told to stop and has answered
@@ -134,10 +139,10 @@ impl Protocols {
         }
         let born = Instant::now();
         let Limits { patience, rate, .. } = self.limits;
-        let mut stream = Patient::bound(stream, patience, rate);
-        let (version, first) = tokio::select! {
-            first = tokio::time::timeout_at(born + terms.head, first_bytes(&mut stream)) => {
-                first.map_err(|_| "the peer sent no request in time")??
+        let stream = Patient::bound(stream, patience, rate);
+        let (stream, version, first) = tokio::select! {
+            begun = tokio::time::timeout_at(born + terms.head, self.begin(stream)) => {
+                begun.map_err(|_| "the peer sent no request in time")??
             }
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         };
@@ -152,6 +157,22 @@ impl Protocols {
             Version::Http1 => visit.drive(Box::pin(self.http1.serve_connection(io, service))).await,
             Version::Http2 => visit.drive(Box::pin(self.http2.serve_connection(io, service))).await,
         }
+    }
+
+    /// Shakes hands where TLS is spoken, and reads until it is clear which version of HTTP is.
+    async fn begin(&self, stream: Stream) -> io::Result<(Stream, Version, Bytes)> {
+        let (mut stream, chose_http2) = match &self.tls {
+            // Boxed, so that a connection in clear text does not take the memory of it.
+            Some(tls) => Box::pin(tls.handshake(stream)).await?,
+            None => (stream, false),
+        };
+        // Who chose HTTP/2 is waited for as well: a request has to begin in time.
+        let (version, first) = first_bytes(&mut stream).await?;
+        if chose_http2 && version != Version::Http2 {
+            let error = "the peer chose HTTP/2 and speaks something else";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        Ok((stream, version, first))
     }
 }
 

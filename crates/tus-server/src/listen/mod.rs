@@ -1,6 +1,6 @@
-//! The accept loop: HTTP/1.1 and HTTP/2 in clear text, over TCP or a unix socket, with every
-//! count and every wait bounded except that for the bytes of a request's body, which the engine
-//! bounds.
+//! The accept loop: HTTP/1.1 and HTTP/2 over TCP, with TLS or in clear text, or over a unix socket,
+//! with every count and every wait bounded except that for the bytes of a request's body, which the
+//! engine bounds.
 
 mod bind;
 mod connection;
@@ -12,6 +12,7 @@ mod patience;
 mod pulse;
 mod service;
 mod streams;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use door::Door;
 
 pub(crate) use bind::{Address, Listener};
 pub(crate) use door::{Capacity, REFUSED_AT_ONCE};
+pub(crate) use tls::{Tls, TlsError};
 
 /// Who sent a request; in the extensions of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,8 @@ pub(crate) enum Unwelcome {
 pub(crate) struct Limits {
     /// How many may come in.
     pub(crate) capacity: Capacity,
-    /// For the first byte of a connection, and from the first byte of a head to its last.
+    /// For the first byte of a connection, with TLS the first after its handshake, and from the
+    /// first byte of a head to its last.
     pub(crate) head: Duration,
     /// For the next request on an open connection.
     pub(crate) keep_alive: Duration,
@@ -112,7 +115,7 @@ impl Listener {
     {
         let door = Door::new(limits.capacity.clone());
         let grace = limits.shutdown;
-        let protocols = Arc::new(Protocols::new(limits));
+        let protocols = Arc::new(Protocols::new(limits, self.tls.take()));
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);

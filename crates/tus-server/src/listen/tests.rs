@@ -1,4 +1,5 @@
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::Pin;
@@ -8,7 +9,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body as AxumBody;
-use axum::extract::Extension;
+use axum::extract::{DefaultBodyLimit, Extension};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{StatusCode, Version};
@@ -26,6 +27,7 @@ use super::*;
 
 mod limits;
 mod streams;
+mod tls;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
@@ -80,7 +82,9 @@ impl Server {
     }
 
     async fn connect(&self) -> TcpStream {
-        let Address::Tcp(address) = self.address else { panic!("a unix socket") };
+        let (Address::Tcp(address) | Address::Tls(address)) = self.address else {
+            panic!("a unix socket")
+        };
         TcpStream::connect(address).await.unwrap()
     }
 

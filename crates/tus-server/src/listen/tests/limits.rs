@@ -9,7 +9,7 @@ fn asked() -> Router {
 }
 
 /// Sends a byte now and then, until the server has had enough.
-async fn dribble(stream: &mut TcpStream, bytes: &[u8]) -> Duration {
+pub(super) async fn dribble(stream: &mut TcpStream, bytes: &[u8]) -> Duration {
     let began = Instant::now();
     for byte in bytes.iter().cycle() {
         // It may be closed already.
@@ -213,5 +213,5 @@ async fn an_answer_has_one_piece_under_way_however_slow_its_peer_is() {
     .await;
     // It was cut, and what the kernel still had for it is gone too.
     let rest = soon(stream.read_to_end(&mut read)).await;
-    assert_eq!(rest.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(rest.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
