@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read, Write as _},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -48,16 +48,26 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program and waits until it says `http://ADDRESS` on its standard output.
+    /// Starts a program and waits until it says `http://ADDRESS` on its standard output, or
+    /// `https://ADDRESS`.
     pub fn start<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> Self {
+        Self::start_logged(program, arguments, Stdio::null())
+    }
+
+    /// The same, with its standard error going there.
+    pub fn start_logged<A: AsRef<OsStr>>(
+        program: &Path,
+        arguments: &[A],
+        log: impl Into<Stdio>,
+    ) -> Self {
         let mut command = Command::new(program);
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(arguments).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
         let stdout = child.stdout.take().expect("its output");
         let mut lines = BufReader::new(stdout).lines();
         let addr = lines.by_ref().find_map(|line| {
             let line = line.expect("a line");
-            let (_, rest) = line.split_once("http://")?;
+            let (_, rest) = line.split_once("://")?;
             rest.split('/').next().and_then(|addr| addr.parse().ok())
         });
         // What it says later must not block it.
@@ -88,10 +98,15 @@ impl Process {
 
     /// Tells it to stop (SIGTERM) and waits for its end.
     pub fn terminate(mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().expect("kill");
-        assert!(told.success());
+        self.signal("TERM");
         self.end("stop")
+    }
+
+    /// Sends it a signal of this name.
+    pub fn signal(&self, name: &str) {
+        let (name, id) = (format!("-{name}"), self.child.id().to_string());
+        let told = Command::new("kill").args([name, id]).status().expect("kill");
+        assert!(told.success());
     }
 
     fn end(&mut self, how: &str) -> ExitStatus {
@@ -191,7 +206,7 @@ pub fn head_with(head: &str, length: usize) -> String {
 /// # Errors
 ///
 /// The connection broke, or ended before the head did.
-pub fn read_answer(stream: &mut TcpStream) -> io::Result<Answer> {
+pub fn read_answer(stream: &mut impl Read) -> io::Result<Answer> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -126,7 +126,7 @@ killed_chunked_body_is_kept_and_resumed() {
   url=$(location)
   rm -f "$work/pipe"
   mkfifo "$work/pipe"
-  curl -sS --max-time $((deadline - SECONDS)) -X PATCH -H 'Tus-Resumable: 1.0.0' \
+  curl -sS "${protocol[@]}" --max-time $((deadline - SECONDS)) -X PATCH -H 'Tus-Resumable: 1.0.0' \
     -H 'Upload-Offset: 0' -H 'Content-Type: application/offset+octet-stream' \
     -T "$work/pipe" "$url" &
   pid=$!
