@@ -30,7 +30,7 @@ impl Replies {
 }
 
 /// The header names that may be in an answer; any other would have been injected.
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 38] = [
     "accept-ranges",
     "access-control-allow-credentials",
     "access-control-allow-headers",
@@ -56,10 +56,14 @@ const NAMES: [&str; 34] = [
     "tus-max-size",
     "tus-resumable",
     "tus-version",
+    "upload-complete",
     "upload-concat",
     "upload-defer-length",
+    "upload-draft-interop-version",
     "upload-expires",
+    "upload-incomplete",
     "upload-length",
+    "upload-limit",
     "upload-metadata",
     "upload-offset",
     "vary",
@@ -127,11 +131,15 @@ pub(crate) fn fault(answer: &Answer, home: &str) -> Option<String> {
     leaked.map(|word| format!("{word:?} in it"))
 }
 
-/// A body without the name of the request, by which a refusal ends.
-fn unsigned(answer: &Answer) -> &[u8] {
+/// A body without the name of the request, by which a refusal of ours ends, or which is a member of
+/// a problem document.
+fn unsigned(answer: &Answer) -> Vec<u8> {
     let name = answer.header("x-request-id").unwrap_or_default();
-    let signature = format!("request: {name}\n");
-    answer.body.strip_suffix(signature.as_bytes()).unwrap_or(&answer.body)
+    if name.is_empty() {
+        return answer.body.clone();
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    text.replace(&format!("request: {name}\n"), "").replace(&*name, "").into_bytes()
 }
 
 /// Whether what two servers said is alike; if not, what differs.
