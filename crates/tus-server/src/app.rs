@@ -17,11 +17,15 @@ use axum::{
     routing::get,
 };
 use tower_service::Service;
-use tus_core::{BuildError, Cors, Expiry, PeerAddr, Policy, RequestId, TrustedProxy, Tus};
+use tus_core::{
+    BuildError, Cors, Expiry, InterimMode, PeerAddr, Policy, RequestId, TrustedProxy, Tus,
+};
 use tus_fs::{FsStore, OpenError};
 
 use crate::{
-    config::{ConfigError, Durability, ExistingFile, ExpireMode, FileNameFormat, Settings},
+    config::{
+        ConfigError, Durability, ExistingFile, ExpireMode, FileNameFormat, Interim, Settings,
+    },
     listen::{Address, Capacity, Limits, Peer, Tls, Unwelcome},
     logging::{HEALTH, Logged},
     page,
@@ -106,6 +110,16 @@ pub(crate) fn tus(settings: &Settings, store: FsStore) -> Result<Tus, BuildError
     policy.download = !settings.disable_download;
     policy.termination = !settings.disable_termination;
     policy.concatenation = !settings.disable_concatenation;
+    policy.tus = !settings.disable_tus;
+    policy.rufh = !settings.disable_rufh;
+    policy.interim = match settings.interim {
+        Interim::Auto => InterimMode::Auto,
+        Interim::On => InterimMode::On,
+        Interim::Off => InterimMode::Off,
+    };
+    policy.min_size = settings.min_size.unwrap_or(0);
+    policy.max_append_size = settings.max_append_size;
+    policy.min_append_size = settings.min_append_size.unwrap_or(0);
     policy.max_transfers = settings.max_transfers;
     policy.max_transfers_per_address = settings.max_transfers_per_address;
     policy.max_metadata = settings.max_metadata;

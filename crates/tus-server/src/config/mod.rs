@@ -20,7 +20,7 @@ use resolve::Given;
 use table::TABLE;
 
 pub(crate) use table::Settings;
-pub(crate) use values::{Durability, ExistingFile, ExpireMode, FileNameFormat, LogFormat};
+pub(crate) use values::{Durability, ExistingFile, ExpireMode, FileNameFormat, Interim, LogFormat};
 
 /// Why the settings cannot be used: one line that names setting, source, value and way out.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +127,28 @@ impl Settings {
                 "unix_sock",
                 "TLS is for TCP; leave the certificate and its key out, or listen on --host and \
                  --port",
+            ));
+        }
+        if self.disable_tus && self.disable_rufh {
+            return Err(given.contradiction(
+                "disable_tus",
+                "disable_rufh",
+                "nothing would be spoken; leave one of them out",
+            ));
+        }
+        if self.max_size.is_some_and(|max| self.min_size.is_some_and(|min| max < min)) {
+            return Err(given.contradiction(
+                "min_size",
+                "max_size",
+                "no upload would fit between; lower --min-size or raise --max-size",
+            ));
+        }
+        if self.max_append_size.is_some_and(|max| self.min_append_size.is_some_and(|m| max < m)) {
+            return Err(given.contradiction(
+                "min_append_size",
+                "max_append_size",
+                "no request would fit between; lower --min-append-size or raise \
+                 --max-append-size",
             ));
         }
         let refuses = self.existing_file == ExistingFile::Error;

@@ -11,7 +11,9 @@ use tus_fs::Reserve;
 
 use super::ConfigError;
 use super::resolve::Given;
-use super::values::{self, Durability, ExistingFile, ExpireMode, FileNameFormat, LogFormat};
+use super::values::{
+    self, Durability, ExistingFile, ExpireMode, FileNameFormat, Interim, LogFormat,
+};
 use Shape::{List, One, Switch};
 
 /// What a value of a setting looks like.
@@ -161,6 +163,23 @@ settings! {
         disable_termination: bool = "false", Switch, values::switch;
         /// Refuse to join partial uploads.
         disable_concatenation: bool = "false", Switch, values::switch;
+    }
+    "Protocols" {
+        /// Do not speak tus 1.0.0.
+        disable_tus: bool = "false", Switch, values::switch;
+        /// Do not speak the IETF's draft Resumable Uploads for HTTP.
+        disable_rufh: bool = "false", Switch, values::switch;
+        /// When 104 (Upload Resumption Supported) is sent: auto (unless the request came through a
+        /// proxy), on or off.
+        interim: Interim = "auto", One("WHEN"), Interim::read;
+        /// Least bytes of an upload by the draft, where its length is known; fewer are answered
+        /// 400. 0 is no bound.
+        min_size: Option<u64> = "0", One("SIZE"), values::size_limit;
+        /// Most bytes of one request of the draft; more are answered 413. 0 is no bound.
+        max_append_size: Option<u64> = "0", One("SIZE"), values::size_limit;
+        /// Least bytes of one request of the draft, unless it is the last or brings none; fewer are
+        /// answered 400. 0 is no bound.
+        min_append_size: Option<u64> = "0", One("SIZE"), values::size_limit;
     }
     "Connections" {
         /// Most connections at once, and most requests at once. One more is answered 503 with

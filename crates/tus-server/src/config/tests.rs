@@ -68,7 +68,9 @@ fn another_value(key: &str) -> &'static str {
         | "http2_max_streams"
         | "http2_max_resets" => "77",
         "max_head_size" => "32KiB",
-        "min_body_rate" => "7KiB",
+        "min_body_rate" | "min_size" | "min_append_size" => "7KiB",
+        "max_append_size" => "8MiB",
+        "interim" => "on",
         "destination_folders" => "{date}",
         "file_name_format" => "keep",
         "existing_file" => "rename",
@@ -76,7 +78,11 @@ fn another_value(key: &str) -> &'static str {
         "disk_reserve" => "2GiB",
         "max_size" => "5MB",
         "expire_mode" => "fixed",
-        "disable_download" | "disable_termination" | "disable_concatenation" => "true",
+        "disable_download"
+        | "disable_termination"
+        | "disable_concatenation"
+        | "disable_tus"
+        | "disable_rufh" => "true",
         "cors_allow_origin" => "https://example.org",
         "cors_allow_credentials" => "true",
         "show_page" => "false",

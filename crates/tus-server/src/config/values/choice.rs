@@ -78,6 +78,18 @@ choice! {
 }
 
 choice! {
+    /// When interim responses are sent.
+    Interim, "a choice of when" {
+        /// Unless the request came through a proxy.
+        Auto = "auto",
+        /// Always.
+        On = "on",
+        /// Never.
+        Off = "off",
+    }
+}
+
+choice! {
     /// How log lines are written.
     LogFormat, "a log format" {
         /// For people.

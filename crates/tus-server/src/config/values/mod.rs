@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use choice::{Durability, ExistingFile, ExpireMode, FileNameFormat, LogFormat};
+pub(crate) use choice::{Durability, ExistingFile, ExpireMode, FileNameFormat, Interim, LogFormat};
 pub(crate) use peers::{origins, proxies};
 pub(crate) use quantity::{
     count, count_limit, duration, field_size, head_size, lifetime, positive_duration, reserve,
