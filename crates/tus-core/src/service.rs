@@ -90,13 +90,17 @@ fn blocking() -> Blocking {
 }
 
 /// What a task of its own makes of an exchange; `None` if it panicked.
-async fn spawned<T>(exchange: impl Future<Output = T> + Send + 'static) -> Option<T>
+///
+/// Spawned at once: whoever waits for it must not have room for it as well.
+fn spawned<T>(
+    exchange: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = Option<T>> + Send
 where
     T: Send + 'static,
 {
     // What it logs belongs to the request, also once nobody waits for it.
-    let exchange = tokio::spawn(exchange.instrument(tracing::Span::current())).await;
-    exchange.inspect_err(|error| tracing::error!(%error, "an exchange panicked")).ok()
+    let task = tokio::spawn(exchange.instrument(tracing::Span::current()));
+    async move { task.await.inspect_err(|error| tracing::error!(%error, "an exchange panicked")).ok() }
 }
 
 fn failed<R>(body: R) -> Response<R> {

@@ -44,7 +44,7 @@ pub use sweep::SweepReport;
 use crate::{
     hooks::HookSet,
     model::{Algorithm, Discovery, Extension, Policy, Refusal, RequestId, Timestamp},
-    protocol::limits,
+    protocol::{expire, limits},
     store::{Blocking, ChunkStore, Locker, MetaStore},
     wire::{self, Answer, Head, Mount, Offer, Target},
 };
@@ -237,8 +237,9 @@ impl Tus {
     /// them (RUFH, section 4.1.4).
     pub fn advertise(&self, headers: &mut HeaderMap) {
         let policy = &self.0.policy;
+        let at_first = expire::first_expiry(policy, Timestamp::EPOCH);
         if policy.rufh {
-            wire::advertise(headers, &limits::told(policy, None, None, Timestamp::EPOCH));
+            wire::advertise(headers, &limits::told(policy, None, at_first, Timestamp::EPOCH));
         }
     }
 
@@ -403,6 +404,8 @@ impl Inner {
     fn offer(&self, trailers: bool) -> Offer {
         let policy = &self.policy;
         let store = self.chunks.capabilities();
+        // As if an upload were made now: what is announced holds for it.
+        let at_first = expire::first_expiry(policy, Timestamp::EPOCH);
         let table = [
             (Extension::Creation, true),
             (Extension::CreationWithUpload, policy.creation_with_upload),
@@ -419,7 +422,7 @@ impl Inner {
             extensions: offered.map(|(extension, _)| extension).collect(),
             max_size: policy.max_size,
             algorithms: if policy.checksum { Algorithm::ALL.to_vec() } else { Vec::new() },
-            limits: limits::told(policy, None, None, Timestamp::EPOCH),
+            limits: limits::told(policy, None, at_first, Timestamp::EPOCH),
         };
         Offer {
             discovery,
