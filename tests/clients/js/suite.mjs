@@ -268,6 +268,70 @@ async function progress_never_goes_down({ endpoint }) {
   assert.deepEqual(progress.at(-1), { sent: LENGTH, total: LENGTH })
 }
 
+// The drafts of the IETF's Resumable Uploads for HTTP that this client speaks: interop versions 5
+// and 6.
+const DRAFTS = ['ietf-draft-03', 'ietf-draft-05']
+
+async function drafts_arrive_whole({ endpoint }) {
+  for (const protocol of DRAFTS) {
+    const bytes = source(LENGTH, protocol)
+    const one = await uploadWhole(bytes, bytes, { endpoint, protocol })
+    assert.deepEqual(one.methods(), ['POST', 'PATCH'], protocol)
+    const chunks = await uploadWhole(bytes, bytes, { endpoint, protocol, chunkSize: 2 * MIB })
+    assert.deepEqual(chunks.methods(), ['POST', 'PATCH', 'PATCH', 'PATCH'], protocol)
+    const metadata = { filename: `${protocol}.bin` }
+    const options = { endpoint, protocol, metadata, uploadDataDuringCreation: true }
+    const created = await uploadWhole(bytes, bytes, options)
+    assert.deepEqual(created.methods(), ['POST'], protocol)
+    const first = await uploadWhole(bytes, bytes, { ...options, chunkSize: 3 * MIB })
+    assert.deepEqual(first.methods(), ['POST', 'PATCH'], protocol)
+  }
+}
+
+async function drafts_are_resumed({ endpoint }) {
+  for (const protocol of DRAFTS) {
+    const bytes = source(LENGTH, `${protocol} resumed`)
+    await withRelay(endpoint, async (relay) => {
+      relay.cutAfter(BROKEN_AFTER)
+      const retryDelays = [0, 100, 1000]
+      await uploadWhole(bytes, bytes, { endpoint: relay.endpoint, protocol, retryDelays })
+      assertOnlyTheRestWasSent(relay.patches().slice(1).slice(-1))
+    })
+  }
+}
+
+async function what_one_protocol_began_the_other_completes({ endpoint }) {
+  for (const draft of DRAFTS) {
+    for (const [protocol, other] of [['tus-v1', draft], [draft, 'tus-v1']]) {
+      const bytes = source(LENGTH, `${protocol} ${other}`)
+      await withRelay(endpoint, async (relay) => {
+        const url = await breakOff(relay, bytes, { endpoint: relay.endpoint, protocol })
+        const before = relay.exchanges.length
+        await uploadWhole(bytes, bytes, { uploadUrl: url, protocol: other })
+        assertOnlyTheRestWasSent(relay.exchanges.slice(before))
+      })
+    }
+  }
+}
+
+async function drafts_terminate({ endpoint }) {
+  for (const protocol of DRAFTS) {
+    const bytes = source(MIB, `${protocol} terminated`)
+    const { upload } = await uploadWhole(bytes, bytes, { endpoint, protocol })
+    await tus.Upload.terminate(upload.url, { protocol })
+    await assertGone(upload.url)
+  }
+}
+
+async function drafts_with_a_deferred_length_arrive_whole({ endpoint }) {
+  for (const protocol of DRAFTS) {
+    const bytes = source(LENGTH, `${protocol} deferred`)
+    const file = Readable.from([bytes.subarray(0, MIB), bytes.subarray(MIB)])
+    const options = { endpoint, protocol, uploadLengthDeferred: true, chunkSize: 2 * MIB }
+    await uploadWhole(file, bytes, options)
+  }
+}
+
 async function withRelay(endpoint, scenario) {
   const relay = await Relay.open(endpoint)
   try {
@@ -324,4 +388,9 @@ await run([
   non_ascii_metadata_comes_back_intact,
   two_uploads_at_once_stay_apart,
   progress_never_goes_down,
+  drafts_arrive_whole,
+  drafts_are_resumed,
+  what_one_protocol_began_the_other_completes,
+  drafts_terminate,
+  drafts_with_a_deferred_length_arrive_whole,
 ])
