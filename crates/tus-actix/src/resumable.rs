@@ -62,8 +62,14 @@ impl Resumable {
     }
 
     /// Puts the uploads below a path of your own, which no route should have.
+    ///
+    /// # Panics
+    ///
+    /// If the path does not begin with `/` and go on after it.
     #[must_use]
     pub fn mount(mut self, mount: &str) -> Self {
+        let mount = mount.trim_end_matches('/');
+        assert!(mount.starts_with('/'), "{mount:?} is no path below which uploads can live");
         self.mount = mount.into();
         self
     }

@@ -52,7 +52,13 @@ pub fn resumable(app: Router, tus: Tus) -> Router {
 }
 
 /// As [`resumable`], with the uploads below a path of your own, which no route should have.
+///
+/// # Panics
+///
+/// If the path does not begin with `/` and go on after it.
 pub fn resumable_at(mount: &str, app: Router, tus: Tus) -> Router {
+    let mount = mount.trim_end_matches('/');
+    assert!(mount.starts_with('/'), "{mount:?} is no path below which uploads can live");
     Router::new().fallback_service(Resumable { app, tus, mount: mount.into() })
 }
 
