@@ -16,40 +16,55 @@
 //! Upload-Offset: (absent)
 //! ```
 //!
-//! **Settings** stand before the first request: `@max-size 10` (or `none`), `@max-metadata 16`,
-//! `@max-parts 2`, `@expire fixed 1h` or `sliding 1h`, `@download`, `@remove-used-parts`,
-//! `@disable termination` (or `creation-with-upload`, `creation-defer-length`, `checksum`,
-//! `concatenation`, `method-override`, `tus`, `rufh`), `@mount /api/files`, `@mount-cut-off` (the framework
+//! **Settings** stand before the first request: `@max-size 10` (or `none`), `@min-size 5`,
+//! `@max-append-size 5`, `@min-append-size 5`, `@max-metadata 16`, `@max-parts 2`,
+//! `@expire fixed 1h` or `sliding 1h`, `@download`, `@remove-used-parts`, `@disable termination`
+//! (or `creation-with-upload`, `creation-defer-length`, `checksum`, `concatenation`,
+//! `method-override`, `tus`, `rufh`), `@mount /api/files`, `@mount-cut-off` (the framework
 //! removes the mount from the path before it hands on the request), `@public-url ..`,
 //! `@trust 10.0.0.0/8`, `@cors off` or a list of origins, `@cors-credentials`, `@no-trailers` (the
 //! framework does not hand on trailers), `@owners X-User` (an upload belongs to the user whom its
 //! creation names in that header, and to nobody else), `@deny DELETE` (the application forbids
 //! that method), `@finish reply` (or `reject`, or `fail`: what the application says to an upload
-//! that is complete).
+//! that is complete), `@interim auto` (or `on`, or `off`: the connection can send interim
+//! responses; with `none`, which is the default, it cannot), `@interim-every 5s`.
 //!
 //! **Between exchanges**: `@advance 61s` moves the clock, which stands at
 //! `Wed, 25 Jun 2014 15:00:00 GMT` when a section begins and moves only so; `@sweep` looks for
 //! what has expired; `@drain` begins to stop the server; `@peer 10.0.0.1` is the address from
-//! which the requests come from here on. A line that begins with `#` is a comment.
+//! which the requests come from here on; after `@overlap` the next request is still under way
+//! while the one after it is made and answered, and only then its own answer is looked at. A line
+//! that begins with `#` is a comment.
+//!
+//! **Requests** come over HTTP/1.1, or over HTTP/1.0 or HTTP/2 where the request line says so.
 //!
 //! **Bodies** stand after an empty line and end at the next one; the last line's end does not
-//! count. `@body-repeat a 1000` and `@body-base64 AP8=` add bytes that cannot be written so. A
-//! request without `Transfer-Encoding: chunked` gets its `Content-Length` by itself. After the
-//! bytes, `@trailer Name: value` adds a trailer; `@break` ends the body with an error, `@cut`
-//! without one but too early, `@stall` not at all.
+//! count. `@body-repeat a 1000` and `@body-base64 AP8=` add bytes that cannot be written so, and
+//! `@pause 2s` is how long the client waits before the bytes that follow (an empty line ends it
+//! all the same). A request without `Transfer-Encoding: chunked` gets its `Content-Length` by
+//! itself. After the bytes, `@trailer Name: value` adds a trailer; `@break` ends the body with an
+//! error, `@cut` without one but too early, `@stall` not at all.
 //!
 //! **Expectations**: a header line must match, `(absent)`, `(any)` and `(date)` stand for what
 //! they say; a header that stands there twice must come twice; what is not named does not matter.
 //! `{a}` stands for something without space, slash and comma: whatever it is the first time, and
 //! the same from then on, in requests too. The reason phrase is a comment. A body is compared
-//! where one is given: `(empty)`, or a text, which at its end may say `...` for any more.
+//! where one is given: `(empty)`, or a text, which at its end may say `...` for any more. One that
+//! begins with `{` is JSON: its members must be there and have these values (`"(absent)"` and
+//! `"(any)"` as above), others may.
 //!
-//! Every response is also asked what holds for all of them (`respond`). Every section is run
-//! twice: once with bodies in pieces of 64 KiB, once of three bytes, because the answer must not
-//! depend on it.
+//! Heads with a status below 200 come before that of the response, without bodies: these interim
+//! responses must come in this order, and no others.
+//!
+//! Every response is also asked what holds for all of them (`respond`), and for all of its dialect
+//! (`always`). Every section is run twice: once with bodies in pieces of 64 KiB, once of three
+//! bytes, because the answer must not depend on it; nor must an interim response, so that a body
+//! that waits for one goes on with three bytes.
 
+mod always;
 mod clocked;
 mod expect;
+mod interim;
 mod parse;
 mod respond;
 mod run;

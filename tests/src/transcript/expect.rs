@@ -2,22 +2,39 @@
 
 use std::collections::HashMap;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
+use serde_json::{Map, Value};
 
-use super::respond::Received;
+use super::{
+    interim::Told,
+    respond::{Received, values},
+};
 
 /// What is expected of a response.
 #[derive(Debug)]
 pub(super) struct Expected {
+    /// What comes before it, and nothing else.
+    pub(super) interim: Vec<WantedInterim>,
     pub(super) status: u16,
     /// Line, name and pattern.
     pub(super) headers: Vec<(usize, String, String)>,
     pub(super) body: Option<WantedBody>,
 }
 
+/// What is expected of a response before the response.
+#[derive(Debug)]
+pub(super) struct WantedInterim {
+    pub(super) line: usize,
+    pub(super) status: u16,
+    /// Line, name and pattern.
+    pub(super) headers: Vec<(usize, String, String)>,
+}
+
 /// What is expected of a body.
 #[derive(Debug)]
 pub(super) enum WantedBody {
+    /// An object with these members, and perhaps more.
+    Members(Map<String, Value>),
     Exactly(Vec<u8>),
     Starts(Vec<u8>),
 }
@@ -31,26 +48,7 @@ impl Expected {
         if got.status != self.status {
             faults.push(format!("expected status {}, got {}", self.status, got.status));
         }
-        let mut seen: HashMap<HeaderName, usize> = HashMap::new();
-        for (line, name, pattern) in &self.headers {
-            let Ok(name) = name.parse::<HeaderName>() else {
-                faults.push(format!("line {line}: {name:?} is no header name"));
-                continue;
-            };
-            let values = got.values(&name);
-            let nth = seen.entry(name.clone()).or_default();
-            let value = values.get(*nth);
-            *nth += 1;
-            if let Err(text) = check_value(pattern, value.map(String::as_str), captures) {
-                faults.push(format!("line {line}: {name}: {text}"));
-            }
-        }
-        for (name, count) in seen {
-            let values = got.values(&name);
-            if let Some(more) = values.get(count..).filter(|more| !more.is_empty()) {
-                faults.push(format!("{name}: not expected: {}", more.join(" | ")));
-            }
-        }
+        check_headers(&self.headers, &got.headers, captures, faults);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match &self.body {
             Some(WantedBody::Exactly(wanted)) => {
@@ -64,7 +62,83 @@ impl Expected {
                 let (wanted, got) = (text(wanted), text(&got.body));
                 faults.push(format!("body: expected {wanted:?} and more, got {got:?}"));
             }
+            Some(WantedBody::Members(wanted)) => check_members(wanted, &got.body, faults),
             _ => {}
+        }
+    }
+
+    /// Adds a line for every interim response that is another one than expected, from the one of
+    /// this index on; all of them must have come once the response has.
+    pub(super) fn check_interim(
+        &self,
+        from: usize,
+        told: &[Told],
+        captures: &mut Captures,
+        faults: &mut Vec<String>,
+    ) {
+        for (index, told) in told.iter().enumerate().skip(from) {
+            let Some(wanted) = self.interim.get(index) else {
+                faults.push(format!("not expected: {told}"));
+                continue;
+            };
+            if wanted.status != told.status {
+                let line = wanted.line;
+                faults.push(format!("line {line}: expected {}, got {told}", wanted.status));
+            }
+            check_headers(&wanted.headers, &told.headers, captures, faults);
+        }
+    }
+
+    /// Adds a line for every interim response that did not come.
+    pub(super) fn check_missing(&self, told: usize, faults: &mut Vec<String>) {
+        for wanted in self.interim.iter().skip(told) {
+            faults.push(format!("line {}: no {} came", wanted.line, wanted.status));
+        }
+    }
+}
+
+fn check_headers(
+    wanted: &[(usize, String, String)],
+    got: &HeaderMap,
+    captures: &mut Captures,
+    faults: &mut Vec<String>,
+) {
+    let mut seen: HashMap<HeaderName, usize> = HashMap::new();
+    for (line, name, pattern) in wanted {
+        let Ok(name) = name.parse::<HeaderName>() else {
+            faults.push(format!("line {line}: {name:?} is no header name"));
+            continue;
+        };
+        let values = values(got, &name);
+        let nth = seen.entry(name.clone()).or_default();
+        let value = values.get(*nth);
+        *nth += 1;
+        if let Err(text) = check_value(pattern, value.map(String::as_str), captures) {
+            faults.push(format!("line {line}: {name}: {text}"));
+        }
+    }
+    for (name, count) in seen {
+        let values = values(got, &name);
+        if let Some(more) = values.get(count..).filter(|more| !more.is_empty()) {
+            faults.push(format!("{name}: not expected: {}", more.join(" | ")));
+        }
+    }
+}
+
+/// Compares the members that are given; `"(absent)"` stands for one that is not there.
+fn check_members(wanted: &Map<String, Value>, body: &[u8], faults: &mut Vec<String>) {
+    let Ok(got) = serde_json::from_slice::<Map<String, Value>>(body) else {
+        faults.push("body: expected a JSON object".to_owned());
+        return;
+    };
+    for (name, value) in wanted {
+        let is = match value.as_str() {
+            Some("(absent)") => !got.contains_key(name),
+            Some("(any)") => got.contains_key(name),
+            _ => got.get(name) == Some(value),
+        };
+        if !is {
+            faults.push(format!("body: {name}: expected {value}, got {:?}", got.get(name)));
         }
     }
 }

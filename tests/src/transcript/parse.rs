@@ -6,10 +6,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::Version;
 
 use super::{
-    expect::{Expected, WantedBody},
+    expect::{Expected, WantedBody, WantedInterim},
     script::{Ending, Script},
+    server::duration,
 };
 
 /// A conversation with one server.
@@ -42,6 +44,7 @@ pub(super) struct Exchange {
     pub(super) line: usize,
     pub(super) method: String,
     pub(super) target: String,
+    pub(super) version: Version,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Script,
     pub(super) expected: Expected,
@@ -61,7 +64,7 @@ fn error<T>(line: usize, text: impl Into<String>) -> Parsed<T> {
 }
 
 /// What may stand between the exchanges.
-const ACTIONS: [&str; 4] = ["advance", "drain", "peer", "sweep"];
+const ACTIONS: [&str; 5] = ["advance", "drain", "overlap", "peer", "sweep"];
 
 /// Reads a whole file.
 pub(super) fn parse(text: &str) -> Parsed<Vec<Section>> {
@@ -114,7 +117,7 @@ impl Section {
             }
             return Ok(());
         }
-        let Some((method, target)) = request_line(line) else {
+        let Some((method, target, version)) = request_line(line) else {
             return error(number, "neither a request line, nor @, nor ###, nor #");
         };
         let headers = lines.headers()?;
@@ -123,6 +126,7 @@ impl Section {
             line: number,
             method: method.to_owned(),
             target: target.to_owned(),
+            version,
             headers: headers.into_iter().map(|(_, name, value)| (name, value)).collect(),
             body,
             expected: lines.expected(number)?,
@@ -208,23 +212,38 @@ impl<'t> Lines<'t> {
     }
 
     fn expected(&mut self, request: usize) -> Parsed<Expected> {
-        self.skip_empty();
-        let status = self.next().and_then(|(_, line)| status_line(line));
-        let Some(status) = status else {
-            return error(request, "the request has no response (HTTP/1.1 ...)");
-        };
-        let headers = self.headers()?;
-        self.skip_empty();
-        let more = self.rest.peek().is_some_and(|(_, line)| is_response_body(line));
-        let body = if more { Some(self.wanted_body()?) } else { None };
-        Ok(Expected { status, headers, body })
+        let mut interim = Vec::new();
+        loop {
+            self.skip_empty();
+            let head = self.next().and_then(|(line, text)| Some((line, status_line(text)?)));
+            let Some((line, status)) = head else {
+                return error(request, "the request has no response (HTTP/1.1 ...)");
+            };
+            let headers = self.headers()?;
+            if status < 200 {
+                interim.push(WantedInterim { line, status, headers });
+                continue;
+            }
+            self.skip_empty();
+            let more = self.rest.peek().is_some_and(|(_, line)| is_response_body(line));
+            let body = if more { Some(self.wanted_body()?) } else { None };
+            return Ok(Expected { interim, status, headers, body });
+        }
     }
 
     fn wanted_body(&mut self) -> Parsed<WantedBody> {
         let mut script = Script::default();
         let mut text_before = false;
+        let mut first = None;
         while let Some((number, line)) = self.next_of_block() {
+            first.get_or_insert(number);
             text_before = body_line(&mut script, number, line, text_before)?;
+        }
+        if script.bytes.starts_with(b"{") {
+            return match serde_json::from_slice(&script.bytes) {
+                Ok(members) => Ok(WantedBody::Members(members)),
+                Err(fault) => error(first.unwrap_or_default(), fault.to_string()),
+            };
         }
         Ok(match script.bytes.strip_suffix(b"...") {
             _ if script.bytes == b"(empty)" => WantedBody::Exactly(Vec::new()),
@@ -263,6 +282,10 @@ fn body_line(script: &mut Script, number: usize, line: &str, text_before: bool) 
             let (_, name, value) = header(number, value)?;
             script.trailers.push((name, value));
         }
+        "pause" => match duration(value) {
+            Ok(length) => script.pauses.push((script.bytes.len(), length)),
+            Err(text) => return error(number, text),
+        },
         "break" => script.ending = Ending::Break,
         "cut" => script.ending = Ending::Cut,
         "stall" => script.ending = Ending::Stall,
@@ -280,11 +303,17 @@ fn header(number: usize, line: &str) -> Parsed<(usize, String, String)> {
     }
 }
 
-fn request_line(line: &str) -> Option<(&str, &str)> {
+fn request_line(line: &str) -> Option<(&str, &str, Version)> {
     let mut words = line.split(' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    let version = match version {
+        "HTTP/1.0" => Version::HTTP_10,
+        "HTTP/1.1" => Version::HTTP_11,
+        "HTTP/2" => Version::HTTP_2,
+        _ => return None,
+    };
     let upper = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
-    (upper && version == "HTTP/1.1" && words.next().is_none()).then_some((method, target))
+    (upper && words.next().is_none()).then_some((method, target, version))
 }
 
 fn status_line(line: &str) -> Option<u16> {

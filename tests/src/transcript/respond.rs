@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderName, Method, Response, header};
 use http_body_util::BodyExt as _;
 use tus_core::Body;
 
+use super::always::Asked;
+
 /// A response, read to its end.
 #[derive(Debug)]
 pub(super) struct Received {
@@ -24,8 +26,7 @@ impl Received {
 
     /// The values of a header, in their order.
     pub(super) fn values(&self, name: impl Into<HeaderName>) -> Vec<String> {
-        let values = self.headers.get_all(name.into()).iter();
-        values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+        values(&self.headers, &name.into())
     }
 
     /// The body without the line that names the request, which differs every time.
@@ -35,17 +36,17 @@ impl Received {
         self.body.strip_suffix(line.as_bytes()).unwrap_or(&self.body)
     }
 
-    fn has(&self, name: &'static str) -> bool {
+    pub(super) fn has(&self, name: &'static str) -> bool {
         self.headers.contains_key(name)
     }
 
-    fn number(&self, name: &'static str) -> Option<u64> {
+    pub(super) fn number(&self, name: &'static str) -> Option<u64> {
         self.headers.get(name)?.to_str().ok()?.parse().ok()
     }
 
-    /// Adds a line for everything that no response of ours may be. `method` is the effective one.
-    pub(super) fn check_invariants(&self, method: &Method, faults: &mut Vec<String>) {
-        let status = self.status;
+    /// Adds a line for everything that no response of ours may be, in whatever dialect.
+    pub(super) fn check_invariants(&self, asked: &Asked, faults: &mut Vec<String>) {
+        let (status, method) = (self.status, &asked.method);
         let mut must = |holds: bool, text: &str| {
             if !holds {
                 faults.push(format!("always: {text}"));
@@ -53,7 +54,10 @@ impl Received {
         };
         let once =
             |name: &'static str, value: &str| self.values(HeaderName::from_static(name)) == [value];
-        must(once("tus-resumable", "1.0.0"), "Tus-Resumable: 1.0.0, once");
+        match asked.tus {
+            true => must(once("tus-resumable", "1.0.0"), "Tus-Resumable: 1.0.0, once"),
+            false => must(!self.has("tus-resumable"), "no Tus-Resumable where tus is off"),
+        }
         must(once("x-content-type-options", "nosniff"), "X-Content-Type-Options: nosniff");
         must(self.values(header::CACHE_CONTROL).len() == 1, "one Cache-Control");
         must(status != 500, "no request makes the server fail");
@@ -62,7 +66,6 @@ impl Received {
         must(status < 400 || self.has("x-request-id"), "a refusal names the request");
         must(status != 416 || self.has("content-range"), "416 has Content-Range");
         must(status != 503 || self.has("retry-after"), "503 has Retry-After");
-        must((status == 201) == self.has("location"), "Location comes with 201, and only there");
         let no_body = method == Method::HEAD || matches!(status, 204 | 304);
         must(!no_body || self.body.is_empty(), "no body for HEAD, with 204 and 304");
         must(status != 204 || !self.has("content-length"), "204 has no Content-Length");
@@ -83,6 +86,12 @@ impl Received {
         let inside = ["panicked", "Error {", "StoreError", "/src/"];
         must(!inside.iter().any(|leak| text.contains(leak)), "nothing of our inside is told");
     }
+}
+
+/// The values of a header, in their order.
+pub(super) fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    let values = headers.get_all(name).iter();
+    values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }
 
 impl fmt::Display for Received {

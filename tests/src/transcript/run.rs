@@ -1,12 +1,15 @@
 //! Holds a conversation.
 
-use std::time::Duration;
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
-use tokio::{runtime::Builder, time::sleep};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use tokio::{runtime::Builder, task::JoinHandle, time::sleep};
+use tus_core::{Body, Interim};
 
 use super::{
+    always::{self, Asked},
     expect::{Captures, fill},
+    interim::Log,
     parse::{Directive, Exchange, Section, Step},
     respond::Received,
     script::ScriptedBody,
@@ -32,35 +35,118 @@ pub(super) fn run(section: &Section, framing: Framing) -> Result<usize, Fault> {
 
 async fn converse(section: &Section, framing: Framing) -> Result<usize, Fault> {
     let mut server = Server::start(&section.settings)?;
-    let mut captures = Captures::new();
-    let mut exchanges = 0;
+    let mut talk = Talk { framing, captures: Captures::new(), exchanges: 0 };
+    let mut overlaps = false;
+    let mut held: Option<Held<'_>> = None;
     settle().await;
     for step in &section.steps {
         match step {
+            Step::Directive(directive) if directive.name == "overlap" => overlaps = true,
             Step::Directive(directive) => {
                 let done = act(&mut server, directive).await;
                 done.map_err(|text| (directive.line, format!("  {text}\n")))?;
             }
             Step::Exchange(exchange) => {
-                let mut faults = Vec::new();
-                let got = ask(&server, exchange, framing, &captures).await;
-                let (method, got) = got.map_err(|text| (exchange.line, format!("  {text}\n")))?;
-                exchange.expected.check(&got, &mut captures, &mut faults);
-                got.check_invariants(&method, &mut faults);
-                if !faults.is_empty() {
-                    let framing = match framing {
-                        Framing::Whole => String::new(),
-                        Framing::Pieces(n) => format!("  (bodies in pieces of {n} bytes)\n"),
-                    };
-                    let text = format!("{framing}  {}\n{got}", faults.join("\n  "));
-                    return Err((exchange.line, text));
+                let sent = send(&server, exchange, framing, &talk.captures);
+                let sent = sent.map_err(|text| (exchange.line, format!("  {text}\n")))?;
+                if std::mem::take(&mut overlaps) {
+                    held = Some(talk.hold(exchange, sent).await?);
+                    continue;
                 }
-                exchanges += 1;
+                let Sent { asked, log, answer } = sent;
+                let response = answer.await;
+                talk.compare(exchange, &asked, &log, 0, response).await?;
+                if let Some(Held { exchange, asked, log, told, answer }) = held.take() {
+                    let response = answer.await.map_err(|error| {
+                        (exchange.line, format!("  the exchange did not end: {error}\n"))
+                    })?;
+                    talk.compare(exchange, &asked, &log, told, response).await?;
+                }
             }
         }
         settle().await;
     }
-    Ok(exchanges)
+    match held {
+        Some(held) => Err((held.exchange.line, "  no exchange follows that overlaps it\n".into())),
+        None => Ok(talk.exchanges),
+    }
+}
+
+/// A request, and how its answer is awaited.
+struct Sent {
+    asked: Asked,
+    log: Log,
+    answer: Pin<Box<dyn Future<Output = Response<Body>> + Send>>,
+}
+
+/// An exchange that goes on while another one is held.
+struct Held<'s> {
+    exchange: &'s Exchange,
+    asked: Asked,
+    log: Log,
+    /// How many interim responses were compared already.
+    told: usize,
+    answer: JoinHandle<Response<Body>>,
+}
+
+/// A conversation, as far as it has come.
+struct Talk {
+    framing: Framing,
+    captures: Captures,
+    exchanges: usize,
+}
+
+impl Talk {
+    /// Lets an exchange go on by itself, and compares what has come before its response so far.
+    async fn hold<'s>(&mut self, exchange: &'s Exchange, sent: Sent) -> Result<Held<'s>, Fault> {
+        let Sent { asked, log, answer } = sent;
+        let answer = tokio::spawn(answer);
+        settle().await;
+        let (told, mut faults) = (log.told(), Vec::new());
+        exchange.expected.check_interim(0, &told, &mut self.captures, &mut faults);
+        if answer.is_finished() {
+            faults.push("the answer is there already: nothing overlaps".to_owned());
+        }
+        self.fail(exchange, &faults, &"")?;
+        Ok(Held { exchange, asked, log, told: told.len(), answer })
+    }
+
+    async fn compare(
+        &mut self,
+        exchange: &Exchange,
+        asked: &Asked,
+        log: &Log,
+        from: usize,
+        response: Response<Body>,
+    ) -> Result<(), Fault> {
+        let got = Received::read(response).await;
+        let got = got.map_err(|text| (exchange.line, format!("  {text}\n")))?;
+        let (told, mut faults) = (log.told(), Vec::new());
+        exchange.expected.check_interim(from, &told, &mut self.captures, &mut faults);
+        exchange.expected.check_missing(told.len(), &mut faults);
+        exchange.expected.check(&got, &mut self.captures, &mut faults);
+        got.check_invariants(asked, &mut faults);
+        always::check(asked, &got, &told, &mut faults);
+        self.fail(exchange, &faults, &got)?;
+        self.exchanges += 1;
+        Ok(())
+    }
+
+    fn fail(
+        &self,
+        exchange: &Exchange,
+        faults: &[String],
+        got: &dyn fmt::Display,
+    ) -> Result<(), Fault> {
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let framing = match self.framing {
+            Framing::Whole => String::new(),
+            Framing::Pieces(n) => format!("  (bodies in pieces of {n} bytes)\n"),
+        };
+        Err((exchange.line, format!("{framing}  {}\n{got}", faults.join("\n  "))))
+    }
 }
 
 /// Lets the tasks that the engine has started run until they wait for something.
@@ -91,13 +177,13 @@ async fn act(server: &mut Server, directive: &Directive) -> Result<(), String> {
     Ok(())
 }
 
-/// Sends a request; returns the method that counts, and the response.
-async fn ask(
+/// Puts a request on its way.
+fn send(
     server: &Server,
     exchange: &Exchange,
     framing: Framing,
     captures: &Captures,
-) -> Result<(Method, Received), String> {
+) -> Result<Sent, String> {
     let target = fill(&exchange.target, captures)?;
     let (arrival, path) = server.arrival(&target);
     let mut headers = map(&exchange.headers, captures)?;
@@ -111,6 +197,10 @@ async fn ask(
         Some(text) if method == Method::POST => parse(text).unwrap_or_else(|_| method.clone()),
         _ => method.clone(),
     };
+    let policy = server.tus.policy();
+    let below = target.split('?').next().and_then(|path| path.strip_prefix(&server.mount));
+    let dialects = (policy.tus, policy.rufh);
+    let asked = Asked::new((&method, effective), below, &headers, dialects);
     let frame = match framing {
         Framing::Whole => 64 * 1024,
         Framing::Pieces(length) => length,
@@ -119,9 +209,22 @@ async fn ask(
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = parse(&path)?;
+    *request.version_mut() = exchange.version;
     *request.headers_mut() = headers;
-    let response = server.tus.handle(request, arrival).await;
-    Ok((effective, Received::read(response).await?))
+    let log = Log::default();
+    let interim = Interim::new(Arc::new(log.clone()));
+    let guard = interim.guard();
+    if server.interim {
+        request.extensions_mut().insert(interim);
+    }
+    let tus = server.tus.clone();
+    let answer = Box::pin(async move {
+        let response = tus.handle(request, arrival).await;
+        // As whoever owns the connection would: nothing comes before it any more.
+        drop(guard);
+        response
+    });
+    Ok(Sent { asked, log, answer })
 }
 
 fn map(lines: &[(String, String)], captures: &Captures) -> Result<HeaderMap, String> {

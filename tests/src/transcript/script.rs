@@ -2,18 +2,23 @@
 
 use std::{
     collections::VecDeque,
+    future::Future as _,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
 
 /// What a body brings, and how it ends.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     pub(super) bytes: Vec<u8>,
+    /// After how many bytes the client pauses, and for how long.
+    pub(super) pauses: Vec<(usize, Duration)>,
     /// The `Content-Length`; `None` for a chunked body.
     pub(super) announced: Option<u64>,
     pub(super) trailers: Vec<(String, String)>,
@@ -34,10 +39,18 @@ pub(super) enum Ending {
     Stall,
 }
 
+/// What a body does next.
+#[derive(Debug)]
+enum Move {
+    Send(Bytes),
+    Pause(Duration),
+}
+
 /// A body that follows a script.
 #[derive(Debug)]
 pub(super) struct ScriptedBody {
-    frames: VecDeque<Bytes>,
+    moves: VecDeque<Move>,
+    pause: Option<Pin<Box<Sleep>>>,
     left: Option<u64>,
     trailers: Option<HeaderMap>,
     ending: Ending,
@@ -47,8 +60,20 @@ pub(super) struct ScriptedBody {
 impl ScriptedBody {
     /// A body whose frames have so many bytes at most.
     pub(super) fn new(script: &Script, trailers: HeaderMap, frame: usize) -> Self {
+        let mut moves = VecDeque::new();
+        let send = |bytes: &[u8], moves: &mut VecDeque<Move>| {
+            moves.extend(bytes.chunks(frame).map(Bytes::copy_from_slice).map(Move::Send));
+        };
+        let mut from = 0;
+        for (to, pause) in &script.pauses {
+            send(script.bytes.get(from..*to).unwrap_or_default(), &mut moves);
+            moves.push_back(Move::Pause(*pause));
+            from = *to;
+        }
+        send(script.bytes.get(from..).unwrap_or_default(), &mut moves);
         Self {
-            frames: script.bytes.chunks(frame).map(Bytes::copy_from_slice).collect(),
+            moves,
+            pause: None,
             left: script.announced,
             trailers: Some(trailers).filter(|trailers| !trailers.is_empty()),
             ending: script.ending,
@@ -63,11 +88,21 @@ impl Body for ScriptedBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
-        if let Some(bytes) = self.frames.pop_front() {
-            self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        loop {
+            if let Some(pause) = &mut self.pause {
+                std::task::ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            match self.moves.pop_front() {
+                Some(Move::Send(bytes)) => {
+                    self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Move::Pause(length)) => self.pause = Some(Box::pin(sleep(length))),
+                None => break,
+            }
         }
         if let Some(trailers) = self.trailers.take() {
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));

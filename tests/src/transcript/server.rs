@@ -4,7 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tus_core::{
-    Arrival, Cors, Expiry, HookError, MemoryStore, OriginPattern, Policy, Rejection, Reply, Tus,
+    Arrival, Cors, Expiry, HookError, InterimMode, MemoryStore, OriginPattern, Policy, Rejection,
+    Reply, Tus,
 };
 
 use super::{
@@ -18,7 +19,9 @@ pub(super) struct Server {
     pub(super) tus: Tus,
     pub(super) clock: Clock,
     pub(super) peer: Option<IpAddr>,
-    mount: String,
+    /// Whether the connection can send interim responses.
+    pub(super) interim: bool,
+    pub(super) mount: String,
     mount_is_cut_off: bool,
     trailers: bool,
 }
@@ -26,6 +29,7 @@ pub(super) struct Server {
 #[derive(Debug, Default)]
 struct Settings {
     policy: Policy,
+    interim: bool,
     mount: Option<String>,
     mount_is_cut_off: bool,
     no_trailers: bool,
@@ -62,6 +66,7 @@ impl Server {
             tus,
             clock,
             peer: None,
+            interim: settings.interim,
             mount: settings.mount.unwrap_or_else(|| "/files".to_owned()),
             mount_is_cut_off: settings.mount_is_cut_off,
             trailers: !settings.no_trailers,
@@ -91,6 +96,15 @@ impl Settings {
         match directive.name.as_str() {
             "max-size" if value == "none" => policy.max_size = None,
             "max-size" => policy.max_size = Some(parse(value)?),
+            "min-size" => policy.min_size = parse(value)?,
+            "max-append-size" => policy.max_append_size = Some(parse(value)?),
+            "min-append-size" => policy.min_append_size = parse(value)?,
+            "interim" if value == "none" => self.interim = false,
+            "interim" => {
+                self.interim = true;
+                policy.interim = interim(value)?;
+            }
+            "interim-every" => policy.interim_every = duration(value)?,
             "max-metadata" => policy.max_metadata = parse(value)?,
             "max-parts" => policy.max_parts = parse(value)?,
             "expire" => policy.expiry = Some(expiry(value)?),
@@ -172,6 +186,15 @@ fn feature<'p>(policy: &'p mut Policy, name: &str) -> Result<&'p mut bool, Strin
         "rufh" => &mut policy.rufh,
         "method-override" => &mut policy.method_override,
         _ => return Err(format!("{name:?} cannot be disabled")),
+    })
+}
+
+fn interim(text: &str) -> Result<InterimMode, String> {
+    Ok(match text {
+        "auto" => InterimMode::Auto,
+        "on" => InterimMode::On,
+        "off" => InterimMode::Off,
+        _ => return Err("write @interim auto, on, off or none".to_owned()),
     })
 }
 

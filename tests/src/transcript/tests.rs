@@ -4,6 +4,7 @@ use super::*;
 const GOOD: &str = "\
 ### A creation
 @max-size 10
+@disable rufh
 
 POST /files HTTP/1.1
 Tus-Resumable: 1.0.0
@@ -219,4 +220,79 @@ body_broken: ...
     assert!(held.failures.is_empty(), "{held}");
     let other = text.replace("AP8=", "AP4=");
     assert_eq!(failure(&other).line, line_of(&other, "GET"));
+}
+
+/// A conversation with interim responses, a problem document, and two requests at once.
+const RUFH: &str = "\
+### Interim responses
+@interim auto
+
+POST /files HTTP/1.1
+Upload-Draft-Interop-Version: 8
+Upload-Complete: ?0
+
+hello
+@pause 2s
+abc
+
+HTTP/1.1 104 Upload Resumption Supported
+Location: /files/{a}
+
+HTTP/1.1 104 Upload Resumption Supported
+Upload-Offset: 8
+
+HTTP/1.1 201 Created
+Location: /files/{a}
+
+@overlap
+PATCH /files/{a} HTTP/1.1
+Upload-Complete: ?1
+Upload-Offset: 8
+Content-Type: application/partial-upload
+Content-Length: 9
+
+def
+@stall
+
+HTTP/1.1 503 Service Unavailable
+
+{\"code\": \"preempted\", \"expected-offset\": \"(absent)\"}
+
+HEAD /files/{a} HTTP/1.1
+
+HTTP/1.1 204 No Content
+Upload-Offset: 11
+";
+
+#[test]
+fn what_comes_before_a_response_is_compared_too() {
+    let held = report(RUFH);
+    assert!(held.failures.is_empty(), "{held}");
+    let table = [
+        ("Location: /files/{a}", "Location: (absent)", "POST", "expected none"),
+        ("Upload-Offset: 8\n\nHTTP/1.1 201", "Upload-Offset: 5\n\nHTTP/1.1 201", "POST", "\"8\""),
+        ("HTTP/1.1 104", "HTTP/1.1 103", "POST", "expected 103, got 104"),
+        ("HTTP/1.1 201", "HTTP/1.1 104\n\nHTTP/1.1 201", "POST", "no 104 came"),
+        ("@pause 2s", "@pause 100ms", "POST", "no 104 came"),
+        ("@interim auto", "@interim off", "POST", "no 104 came"),
+        ("Upload-Offset: 8\n\nHTTP/1.1 201", "\nHTTP/1.1 201", "POST", ""),
+        ("POST /files HTTP/1.1", "POST /files HTTP/1.0", "POST", "no 104 came"),
+        ("preempted", "locked", "PATCH", "code: expected \"locked\""),
+        ("\"(absent)\"", "11", "PATCH", "expected-offset: expected 11"),
+        ("\nHEAD", "\n@overlap\nHEAD", "HEAD", "no exchange follows that overlaps it"),
+        ("Length: 9\n\ndef\n@stall", "Length: 3\n\ndef", "PATCH", "nothing overlaps"),
+    ];
+    for (from, to, at, said) in table {
+        let text = RUFH.replacen(from, to, 1);
+        if said.is_empty() {
+            assert!(report(&text).failures.is_empty(), "what is not named does not matter");
+            continue;
+        }
+        let failure = failure(&text);
+        assert_eq!(failure.line, line_of(&text, at), "{to:?}: {failure}");
+        assert!(failure.text.contains(said), "{to:?}: {failure}");
+    }
+    let extra =
+        RUFH.replacen("HTTP/1.1 104 Upload Resumption Supported\nUpload-Offset: 8\n\n", "", 1);
+    assert!(failure(&extra).text.contains("not expected: 104"), "{extra}");
 }
