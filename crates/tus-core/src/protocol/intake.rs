@@ -12,7 +12,8 @@ pub(crate) struct Intake {
     hashers: Hashers,
     taken: u64,
     overran: bool,
-    declared: bool,
+    /// Whether a body that is too long ends the upload.
+    outgrows: bool,
 }
 
 /// What to do with a frame.
@@ -63,7 +64,8 @@ impl Intake {
             hashers,
             taken: 0,
             overran: false,
-            declared: admission.completes.is_declared(),
+            // What has all its bytes cannot grow, so nothing that is sent to it can end it.
+            outgrows: admission.completes.is_declared() && !admission.sealed,
         }
     }
 
@@ -104,10 +106,10 @@ impl Intake {
     ///
     /// One law: what arrived is kept, unless a digest was promised and not proven, or the body
     /// contradicts the declared length; then none of it is (tus 1.0.0, PATCH and Checksum). Where
-    /// the client says by itself when it is through, that contradiction ends the upload.
+    /// the client says by itself when it is through, that contradiction ends an upload that is open.
     pub(crate) fn end(self, ending: Ending) -> Verdict {
         let contradicts = self.overran && matches!(self.bound, Bound::Lacking(_));
-        if contradicts && self.declared {
+        if contradicts && self.outgrows {
             return Verdict::Outgrown;
         }
         let cut = match ending {
