@@ -27,8 +27,9 @@ pub(crate) struct Admission {
     pub(crate) sealed: bool,
     /// When the upload is complete.
     pub(crate) completes: Completes,
-    /// Whether this request leaves it open at its length, and the record does not know that yet.
-    pub(crate) leaves_open: bool,
+    /// Whether the upload is complete in another way from this request on than it was before: by
+    /// its length, or when a client says so.
+    pub(crate) turns: bool,
 }
 
 /// How many bytes a request may bring.
@@ -122,7 +123,7 @@ pub(crate) fn admit(
         promise: append.content.digest.clone(),
         sealed,
         completes: append.completes,
-        leaves_open: !sealed && upload.awaits_end != awaits_end(append.completes, upload),
+        turns: !sealed && upload.awaits_end != awaits_end(append.completes, upload),
     })
 }
 

@@ -14,12 +14,12 @@ pub(crate) struct Preparation {
 /// Fences off bytes that have to be proven first, records a length that was declared, and by what
 /// the upload will be complete.
 ///
-/// With a promise the length waits too: a mismatch must leave no trace of the request.
+/// With a promise the rest waits for its proof: a mismatch must leave no trace of the request.
 pub(crate) fn prepare(admission: &Admission) -> Option<Preparation> {
     let promised = admission.promise != Promise::None;
     let fence = promised.then_some(admission.start);
     let length = admission.length.filter(|_| admission.declares && !promised);
-    let turns = admission.leaves_open;
+    let turns = admission.turns && !promised;
     (fence.is_some() || length.is_some() || turns).then_some(Preparation { length, fence, turns })
 }
 
@@ -47,6 +47,7 @@ pub(crate) struct Settlement {
     pub(crate) ends: bool,
     length: Option<u64>,
     lifts: bool,
+    turns: bool,
 }
 
 /// Settles a request whose bytes reach to `stored`.
@@ -66,7 +67,7 @@ pub(crate) fn settle(admission: &Admission, verdict: Verdict, stored: u64) -> Se
     let cut_to = (!kept && stored > admission.start).then_some(admission.start);
     let mut length = length;
     let completes = match admission.completes {
-        Completes::AtItsLength => length == Some(offset),
+        Completes::AtItsLength => kept && length == Some(offset),
         Completes::WithThisBody if refusal.is_none() => {
             // RUFH, section 4.1.3: all that was said about the length MUST match.
             let whole = length.is_none_or(|length| length == offset);
@@ -86,18 +87,21 @@ pub(crate) fn settle(admission: &Admission, verdict: Verdict, stored: u64) -> Se
         ends,
         length,
         lifts: promised || cut_to.is_some(),
+        // Now that it is proven, or back again.
+        turns: admission.turns && promised == kept,
     }
 }
 
 impl Settlement {
     /// Whether the record must change.
     pub(crate) fn changes(&self, upload: &Upload) -> bool {
-        upload.length != self.length || (self.lifts && upload.fence.is_some())
+        upload.length != self.length || self.turns || (self.lifts && upload.fence.is_some())
     }
 
     /// Changes the record.
     pub(crate) fn apply(&self, upload: &mut Upload) {
         upload.length = self.length;
+        upload.awaits_end ^= self.turns;
         if self.lifts {
             upload.fence = None;
         }
