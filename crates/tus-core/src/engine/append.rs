@@ -195,6 +195,7 @@ async fn conclude(
     if settlement.ends {
         let stored = Some(session.stored.length);
         terminate::end(session, GoneReason::Outgrown, Tell::Application(stored)).await?;
+        complete::tell_finals(session);
     }
     let handled = session.upload.origin.is_some();
     if settlement.completes && session.upload.is_open() && handled {
