@@ -1,7 +1,7 @@
 //! What may be left when a process dies in the midst of a request.
 
 use super::{
-    Expected, Reference, Request, Then,
+    Expected, Reference, Request, Says, Then,
     reference::{Who, status},
 };
 
@@ -29,10 +29,38 @@ impl Reference {
                 one.stores(place, u64::from(frame));
                 durable.push(one.uploads[upload].durable);
             }
-            durable.push(one.uploads[upload].bytes.len());
+            let whole = one.uploads[upload].bytes.len();
+            durable.push(whole);
             for durable in durable {
                 one.uploads[upload].durable = durable;
                 all.push(one.clone());
+            }
+            // Its client has said that this is all, and the rest of that is not done yet.
+            if begun.says() == Says::Complete && come == frames {
+                one.uploads[upload].length = Some(whole as u64);
+                all.push(one);
+            }
+        }
+        if let Request::Create { says: Says::Tus, length: Some(0), .. } = begun {
+            // It has had all its bytes before its body was looked at.
+            let mut one = self.clone();
+            one.ask(Who::Asking, &begun, false, &[]);
+            if let Some(transfer) = one.transfers.pop_if(|one| one.who == Who::Asking) {
+                one.finish(transfer.upload);
+                all.push(one);
+            }
+        }
+        if begun.says().is_rufh() {
+            // It has outgrown its length, was cut back, and is yet to end.
+            let mut back = self.clone();
+            back.ask(Who::Asking, &begun, false, &[]);
+            if let Some(transfer) = back.transfers.iter_mut().find(|one| one.who == Who::Asking)
+                && !transfer.creates
+                && transfer.length.is_some()
+            {
+                transfer.says = Says::Tus;
+                back.goes_on(Who::Asking, Then::Rest);
+                all.push(back);
             }
         }
         let mut whole = self.clone();
@@ -64,7 +92,7 @@ impl Reference {
 
     /// A HEAD of an upload.
     pub fn inspect(&mut self, upload: usize) -> Expected {
-        let heard = self.look(upload, false, &[]);
+        let heard = self.look(upload, Says::Tus, false, &[]);
         self.heard.clear();
         heard
     }

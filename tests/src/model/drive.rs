@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tus_core::{Phase, UploadId};
 
 use super::{
-    Heard, Operation, Reference, Request, State, Tally, Then, Who,
+    Heard, Operation, Reference, Request, Says, State, Tally, Then, Who,
     service::{Done, Service, heard, is},
 };
 use crate::rig::{Answer, Ask};
@@ -70,10 +70,22 @@ impl Sequence {
                     let head = Ask::head(&format!("/files/u{number}"));
                     heads.push((number, heard(&head.send(&self.service.tus).await, true)));
                 }
+                // What is recorded is more than what HEAD shows.
+                sleep(Duration::from_secs(2)).await;
+                let mut found = Vec::new();
+                for number in 1..=made {
+                    found.push((number, self.found(&format!("u{number}").parse().unwrap()).await));
+                }
+                let is = |one: &Reference| {
+                    (0..one.count()).all(|upload| {
+                        let known = found.iter().find(|(number, _)| *number == one.number(upload));
+                        known.is_some_and(|(_, found)| *found == Ok(one.state(upload)))
+                    })
+                };
                 let mut maybe = before.crashes(request, made).into_iter();
-                match maybe.find_map(|mut one| one.agrees(&heads).then_some(one)) {
+                match maybe.find_map(|mut one| (one.agrees(&heads) && is(&one)).then_some(one)) {
                     Some(one) => self.model = one,
-                    None => return fail(format!("{operation:?} has left {heads:?}")),
+                    None => return fail(format!("{operation:?} has left {heads:?}, {found:?}")),
                 }
             }
         }
@@ -137,7 +149,9 @@ impl Sequence {
         let bytes = world.bytes.bytes(&record.locator);
         let durable = world.bytes.durable(&record.locator).map_or(0, |bytes| bytes.len());
         Ok(match (record.phase, bytes) {
-            (Phase::Open, Some(bytes)) => State::Open(record.length, bytes, durable),
+            (Phase::Open, Some(bytes)) => {
+                State::Open(record.length, bytes, durable, record.awaits_end)
+            }
             (Phase::Announced { .. }, Some(bytes)) if bytes.len() == durable => {
                 let mut events = world.application.events(id);
                 events.dedup();
@@ -158,7 +172,8 @@ impl Sequence {
             self.does(&Operation::GoOn { client, then: Then::Breaks }).await?;
         }
         for back in 0..u8::try_from(self.model.count().min(4)).unwrap() {
-            let request = Request::Head { upload: back };
+            let says = if back % 2 == 0 { Says::Tus } else { Says::Later };
+            let request = Request::Head { says, upload: back };
             let head = Operation::Ask { request, denied: false, meanwhile: Vec::new() };
             self.does(&head).await?;
         }

@@ -1,6 +1,6 @@
 //! Sequences of operations, drawn so that requests meet.
 
-use super::{Bytes, Mood, Operation, Proof, Request, Then};
+use super::{Bytes, Mood, Operation, Proof, Request, Says, Then};
 use proptest::{collection::vec, option, prelude::*};
 
 fn proof() -> impl Strategy<Value = Proof> {
@@ -44,22 +44,45 @@ fn mood() -> impl Strategy<Value = Mood> {
     ]
 }
 
+fn says() -> impl Strategy<Value = Says> {
+    prop_oneof![4 => Just(Says::Tus), 2 => Just(Says::Later), 1 => Just(Says::Complete)]
+}
+
+/// Without what a dialect does not have. Two lengths hardly agree by chance, so of a body that tells
+/// one mostly no other is told.
+fn of_dialect(request: Request) -> Request {
+    let unproven = |body: Bytes| Bytes { proof: Proof::None, ..body };
+    let told = |says, length: Option<u8>| {
+        length.filter(|length| says != Says::Complete || length.is_multiple_of(4))
+    };
+    match request {
+        Request::Create { says, length, mood, body, .. } if says.is_rufh() => {
+            let length = told(says, length);
+            Request::Create { says, partial: false, length, mood, body: body.map(unproven) }
+        }
+        Request::Append { says, upload, behind, beside, length, body } if says.is_rufh() => {
+            let length = told(says, length);
+            Request::Append { says, upload, behind, beside, length, body: unproven(body) }
+        }
+        request => request,
+    }
+}
+
 fn create() -> impl Strategy<Value = Request> {
     let length = option::weighted(0.8, length());
-    (prop::bool::weighted(0.6), length, mood(), option::weighted(0.4, bytes()))
-        .prop_map(|(partial, length, mood, body)| Request::Create { partial, length, mood, body })
+    (says(), prop::bool::weighted(0.6), length, mood(), option::weighted(0.4, bytes())).prop_map(
+        |(says, partial, length, mood, body)| {
+            of_dialect(Request::Create { says, partial, length, mood, body })
+        },
+    )
 }
 
 fn append() -> impl Strategy<Value = Request> {
     let beside = prop_oneof![6 => Just(0_i8), 1 => -3..4_i8];
     let length = option::weighted(0.15, length());
-    (upload(), any::<bool>(), beside, length, bytes()).prop_map(
-        |(upload, behind, beside, length, body)| Request::Append {
-            upload,
-            behind,
-            beside,
-            length,
-            body,
+    (says(), upload(), any::<bool>(), beside, length, bytes()).prop_map(
+        |(says, upload, behind, beside, length, body)| {
+            of_dialect(Request::Append { says, upload, behind, beside, length, body })
         },
     )
 }
@@ -68,10 +91,10 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         4 => create(),
         5 => append(),
-        3 => upload().prop_map(|upload| Request::Complete { upload }),
-        3 => upload().prop_map(|upload| Request::Head { upload }),
-        1 => (upload(), prop::bool::weighted(0.2))
-            .prop_map(|(upload, stays)| Request::Delete { upload, stays }),
+        3 => (says(), upload()).prop_map(|(says, upload)| Request::Complete { says, upload }),
+        3 => (says(), upload()).prop_map(|(says, upload)| Request::Head { says, upload }),
+        1 => (says(), upload(), prop::bool::weighted(0.2))
+            .prop_map(|(says, upload, stays)| Request::Delete { says, upload, stays }),
         3 => (vec(upload(), 1..4), mood())
             .prop_map(|(parts, mood)| Request::Concat { parts, mood }),
     ]

@@ -1,7 +1,9 @@
 //! What the service should do, without a store, a lease or a byte on a disk.
 
 mod crash;
+mod create;
 mod drive;
+mod finals;
 mod generate;
 mod operation;
 mod reference;
@@ -13,7 +15,7 @@ mod verbs;
 
 pub use drive::{TALLY, run};
 pub use generate::{creation, operation, sequence};
-pub use operation::{Bytes, Mood, Operation, Proof, Request, Then};
+pub use operation::{Bytes, Mood, Operation, Proof, Request, Says, Then};
 pub use reference::{Expected, Heard, Reference, State, Who};
 pub use tally::Tally;
 

@@ -54,12 +54,33 @@ pub enum Mood {
     DeafOnce,
 }
 
+/// Which dialect a request speaks and, if it brings bytes, when its upload is complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Says {
+    /// tus: once it has its length.
+    #[default]
+    Tus,
+    /// RUFH, `Upload-Complete: ?0`: when another request says so.
+    Later,
+    /// RUFH, `Upload-Complete: ?1`: with this request.
+    Complete,
+}
+
+impl Says {
+    /// Whether it is RUFH.
+    pub fn is_rufh(self) -> bool {
+        self != Self::Tus
+    }
+}
+
 /// A request. Uploads are named by a number, among the latest ones.
 #[derive(Clone, Debug)]
 pub enum Request {
     /// A creation.
     Create {
-        /// Whether it is a part.
+        /// In which dialect.
+        says: Says,
+        /// Whether it is a part, which there is in tus alone.
         partial: bool,
         /// Its length; deferred if there is none.
         length: Option<u8>,
@@ -70,6 +91,8 @@ pub enum Request {
     },
     /// A PATCH.
     Append {
+        /// In which dialect.
+        says: Says,
         /// To which upload.
         upload: u8,
         /// Whether it begins where the last answer has left the upload, rather than where the
@@ -84,16 +107,22 @@ pub enum Request {
     },
     /// A PATCH that declares as length what there will be, and brings it.
     Complete {
+        /// In which dialect.
+        says: Says,
         /// Of which upload.
         upload: u8,
     },
     /// A HEAD.
     Head {
+        /// In which dialect.
+        says: Says,
         /// Of which upload.
         upload: u8,
     },
     /// A DELETE.
     Delete {
+        /// In which dialect.
+        says: Says,
         /// Of which upload.
         upload: u8,
         /// Whether the application wants it to stay.
@@ -199,6 +228,18 @@ impl Request {
             Self::Create { body, .. } => body.as_ref(),
             Self::Append { body, .. } => Some(body),
             _ => None,
+        }
+    }
+
+    /// The dialect that it speaks.
+    pub fn says(&self) -> Says {
+        match self {
+            Self::Create { says, .. }
+            | Self::Append { says, .. }
+            | Self::Complete { says, .. }
+            | Self::Head { says, .. }
+            | Self::Delete { says, .. } => *says,
+            Self::Concat { .. } => Says::Tus,
         }
     }
 

@@ -13,8 +13,12 @@ pub struct Expected {
     pub length: Option<u64>,
     /// Whether the length is deferred.
     pub deferred: bool,
-    /// `Upload-Expires`, in minutes since the beginning.
+    /// `Upload-Expires`, in minutes since the beginning; RUFH has none.
     pub expires: Option<i64>,
+    /// What a success in RUFH says of completeness.
+    pub complete: Option<bool>,
+    /// The offset that RUFH tells to whoever came with another one, if that is what is wrong.
+    pub conflict: Option<u64>,
 }
 
 /// Nothing but a status.
@@ -69,6 +73,8 @@ pub(super) struct Upload {
     pub(super) bytes: Vec<u8>,
     /// How much of it survives a crash.
     pub(super) durable: usize,
+    /// Whether it is complete only once a client says so.
+    pub(super) awaits_end: bool,
     /// Whether the application has just failed to take it.
     pub(super) failed: bool,
     /// From here on bytes must be proven first.
@@ -82,8 +88,9 @@ pub(super) struct Upload {
 /// What must be true of an upload between two operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is going on, with this length and these bytes; so many of them survive a crash.
-    Open(Option<u64>, Vec<u8>, usize),
+    /// It is going on, with this length and these bytes; so many of them survive a crash, and
+    /// whether a client must say that it is complete.
+    Open(Option<u64>, Vec<u8>, usize, bool),
     /// It has all of its bytes, and is announced if the application is to hear of it.
     Done(Vec<u8>, bool),
     /// The application did not want it.
@@ -185,11 +192,12 @@ impl Reference {
 
     /// A request without shorthands.
     pub fn resolve(&self, request: &Request) -> Request {
-        let Request::Complete { upload } = request else { return request.clone() };
+        let Request::Complete { says, upload } = request else { return request.clone() };
         let (at, length) =
             self.pick(*upload).map_or((0, None), |u| (self.offset(u), self.uploads[u].length));
         let length = length.unwrap_or(at + 3);
         Request::Append {
+            says: *says,
             upload: *upload,
             behind: false,
             beside: 0,
@@ -218,7 +226,7 @@ impl Reference {
     pub fn state(&self, upload: usize) -> State {
         let one = &self.uploads[upload];
         match one.phase {
-            Phase::Open => State::Open(one.length, one.bytes.clone(), one.durable),
+            Phase::Open => State::Open(one.length, one.bytes.clone(), one.durable, one.awaits_end),
             Phase::Done => State::Done(one.bytes.clone(), one.kind != Kind::Partial),
             Phase::Refused => State::Refused,
             Phase::Gone(_) => State::Gone,

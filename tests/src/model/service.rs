@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     Bytes, Expected, Heard, IDLE, MAX_SIZE, Mood, Operation, PERIOD, Proof, ROUND, Reference,
-    Request, SYNC_EVERY, Then, Who,
+    Request, SYNC_EVERY, Says, Then, Who,
 };
 use crate::rig::{Answer, Application, Ask, Clock, Frames, Manner, Piece, World, crc32};
 use bytes::Bytes as Data;
@@ -270,8 +270,8 @@ fn serve(world: &World, faults: &Faults) -> Tus {
 fn holder_of(request: &Request, model: &Reference) -> Option<u8> {
     match request {
         Request::Append { upload, .. }
-        | Request::Complete { upload }
-        | Request::Head { upload }
+        | Request::Complete { upload, .. }
+        | Request::Head { upload, .. }
         | Request::Delete { upload, .. } => model.holder(model.pick(*upload)?),
         Request::Create { .. } | Request::Concat { .. } => None,
     }
@@ -300,30 +300,36 @@ type Body = Option<(Bytes, Vec<Piece>)>;
 /// A request and, beside it, its body.
 fn head(request: &Request, denied: bool, model: &Reference) -> Option<(Ask, Body)> {
     let url = |upload: usize| format!("/files/{}", model.id(upload));
+    let says = request.says();
     let (ask, body) = match &model.resolve(request) {
-        Request::Create { partial, length, mood, body } => {
+        Request::Create { partial, length, mood, body, .. } => {
             let ask = match length {
-                Some(length) => Ask::post().length(u64::from(*length)),
+                Some(length) => in_words(Ask::post(), says).length(u64::from(*length)),
+                None if says.is_rufh() => in_words(Ask::post(), says),
                 None => Ask::post().with("upload-defer-length", 1),
             };
             let ask = if *partial { ask.with("upload-concat", "partial") } else { ask };
             bring(of_mood(ask, *mood), body.as_ref(), model.next_number(), 0, model)
         }
-        Request::Append { upload, behind, beside, length, body } => {
+        Request::Append { upload, behind, beside, length, body, .. } => {
             let upload = model.pick(*upload)?;
             let (stored, told) = model.offsets(upload);
             let from = if *behind { told } else { stored };
             let at = from.saturating_add_signed(i64::from(*beside));
-            let ask = Ask::patch(&url(upload), at);
+            let ask = in_words(Ask::patch(&url(upload), at), says);
             let ask = match length {
                 Some(length) => ask.length(u64::from(*length)),
                 None => ask,
             };
             bring(ask, Some(body), model.number(upload), at, model)
         }
-        Request::Head { upload } => (Ask::head(&url(model.pick(*upload)?)), None),
-        Request::Delete { upload, stays } => {
+        Request::Head { upload, .. } => {
+            let ask = Ask::head(&url(model.pick(*upload)?));
+            (if says.is_rufh() { ask.rufh() } else { ask }, None)
+        }
+        Request::Delete { upload, stays, .. } => {
             let ask = Ask::delete(&url(model.pick(*upload)?));
+            let ask = if says.is_rufh() { ask.rufh() } else { ask };
             (if *stays { ask.with("x-stays", 1) } else { ask }, None)
         }
         Request::Concat { parts, mood } => {
@@ -335,6 +341,15 @@ fn head(request: &Request, denied: bool, model: &Reference) -> Option<(Ask, Body
         Request::Complete { .. } => unreachable!("it is resolved"),
     };
     Some((if denied { ask.with("x-denied", 1) } else { ask }, body))
+}
+
+/// A creation or PATCH in the words of its dialect.
+fn in_words(ask: Ask, says: Says) -> Ask {
+    match says {
+        Says::Tus => ask,
+        Says::Later => ask.rufh().with("upload-complete", "?0"),
+        Says::Complete => ask.rufh().with("upload-complete", "?1"),
+    }
 }
 
 fn of_mood(ask: Ask, mood: Mood) -> Ask {
@@ -380,12 +395,16 @@ fn bring(ask: Ask, body: Option<&Bytes>, number: u64, at: u64, model: &Reference
 
 /// What a client makes of an answer.
 pub(crate) fn heard(answer: &Answer, is_head: bool) -> Expected {
+    let conflict = answer.offset().filter(|_| answer.status == 409);
+    let complete = answer.headers.get("upload-complete").map(|value| value == "?1");
     Expected {
         status: vec![answer.status],
-        offset: answer.offset(),
+        offset: answer.offset().filter(|_| conflict.is_none()),
         length: if is_head { answer.length() } else { None },
         deferred: is_head && answer.headers.contains_key("upload-defer-length"),
         expires: answer.expires().filter(|_| is_head).map(since_the_beginning),
+        complete: complete.filter(|_| answer.is_success()),
+        conflict,
     }
 }
 
@@ -399,5 +418,9 @@ fn since_the_beginning(time: SystemTime) -> i64 {
 /// Whether an answer is what was expected.
 pub(crate) fn is(heard: &Expected, expected: &Heard) -> bool {
     let any = expected.what.status.iter().any(|status| heard.status.contains(status));
-    any && *heard == Expected { status: heard.status.clone(), ..expected.what.clone() }
+    let mut wanted = Expected { status: heard.status.clone(), ..expected.what.clone() };
+    if heard.status != [409] {
+        wanted.conflict = None;
+    }
+    any && *heard == wanted
 }

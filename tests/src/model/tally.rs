@@ -23,12 +23,15 @@ impl Tally {
         let asks = matches!(operation, Operation::Ask { .. });
         for (who, answer) in answers {
             let stopped = *who != Who::Asking && asks;
+            self.note_rufh(answer);
             match answer.status {
+                503 if stopped => self.add("preempted"),
                 423 => self.add("preempted"),
                 201 if stopped => self.add("preempted with a URL"),
                 204 if stopped => self.add("ended while somebody waited"),
                 408 => self.add("too long a pause"),
                 409 => self.add("wrong offset"),
+                410 if is_outgrown(answer) => self.add("outgrown"),
                 410 => self.add("gone"),
                 422 => self.add("refused at the end"),
                 460 => self.add("wrong digest"),
@@ -45,6 +48,22 @@ impl Tally {
         }
     }
 
+    fn note_rufh(&self, answer: &Answer) {
+        let Some(complete) = answer.headers.get("upload-complete") else { return };
+        self.add("answers of RUFH");
+        let body = String::from_utf8_lossy(&answer.body);
+        match answer.status {
+            201 if complete == "?1" => self.add("said to be complete"),
+            204 if complete == "?0" && answer.length() == answer.offset() => {
+                self.add("open at its length");
+            }
+            400 if body.contains("inconsistent-upload-length") => {
+                self.add("lengths that differ");
+            }
+            _ => {}
+        }
+    }
+
     /// In words.
     ///
     /// # Panics
@@ -54,6 +73,7 @@ impl Tally {
         let seen = self.0.lock().unwrap();
         let expected = [
             "operations",
+            "answers of RUFH",
             "cancelled",
             "crashed in mid-request",
             "preempted with a URL",
@@ -61,10 +81,14 @@ impl Tally {
             "failed hook",
             "gone",
             "jumps of the clock",
+            "lengths that differ",
+            "open at its length",
+            "outgrown",
             "preempted",
             "refused at the end",
             "restarts",
             "rounds of the sweeper",
+            "said to be complete",
             "too long a pause",
             "wrong digest",
             "wrong offset",
@@ -77,4 +101,8 @@ impl Tally {
         }
         text
     }
+}
+
+fn is_outgrown(answer: &Answer) -> bool {
+    String::from_utf8_lossy(&answer.body).contains("More bytes came than were declared.")
 }

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use super::{
-    MAX_SIZE, Mood, Proof, Reference, SYNC_EVERY, Then,
+    MAX_SIZE, Mood, PERIOD, Proof, Reference, SYNC_EVERY, Says, Then,
     reference::{Expected, Kind, Phase, Who, byte, status},
+    verbs::{minutes, too_long},
 };
 
 /// A PATCH or creation under way. It holds its upload.
@@ -12,6 +13,9 @@ use super::{
 pub(super) struct Transfer {
     pub(super) who: Who,
     pub(super) upload: usize,
+    pub(super) says: Says,
+    /// Whether the upload waited for its end before.
+    pub(super) awaited_end: bool,
     pub(super) creates: bool,
     /// Where its first byte belongs.
     pub(super) start: u64,
@@ -131,36 +135,67 @@ impl Reference {
     /// contradicts the declared length.
     fn ends(&mut self, place: usize, ending: &Ending) {
         let transfer = self.transfers.remove(place);
+        let (says, upload) = (transfer.says, transfer.upload);
         let promised = transfer.proof.is_promised();
-        let (kept, refused) = match (ending, transfer.proof) {
+        let (kept, mut refused) = match (ending, transfer.proof) {
+            // A client of RUFH comes back after 503, and gives up after 423.
+            (Ending::Cut(423), _) if says.is_rufh() => (true, Some(503)),
             (Ending::Cut(status), _) => (!promised, Some(*status)),
-            (Ending::TooLong, _) => (!promised && transfer.length.is_none(), Some(413)),
+            (Ending::TooLong, _) if transfer.length.is_some() => (false, Some(too_long(says))),
+            (Ending::TooLong, _) => (!promised, Some(413)),
             (Ending::Clean, Proof::TrailerMissing) => (false, Some(400)),
             (Ending::Clean, Proof::Wrong | Proof::TrailerWrong | Proof::SurpriseWrong) => {
                 (false, Some(460))
             }
             (Ending::Clean, _) => (true, None),
         };
-        let upload = transfer.upload;
         let one = &mut self.uploads[upload];
         if !transfer.sealed {
             match kept {
-                true => one.length = transfer.length,
+                true => {
+                    one.length = transfer.length;
+                    if says == Says::Tus {
+                        one.awaits_end = false;
+                    }
+                }
                 false => {
                     one.bytes.truncate(usize::try_from(transfer.start).expect("a small upload"));
-                    // It leaves no trace, its declaration included.
+                    // It leaves no trace, its declarations included.
                     if transfer.declares {
                         one.length = None;
                     }
+                    one.awaits_end = transfer.awaited_end;
                 }
             }
             one.fence = None;
             one.durable = one.bytes.len();
         }
         let offset = one.bytes.len() as u64;
+        let outgrown = says.is_rufh() && !kept && !transfer.sealed;
+        let whole = match says {
+            Says::Tus => kept && one.length == Some(offset),
+            Says::Later => false,
+            Says::Complete if refused.is_some() => false,
+            Says::Complete if one.length.is_none_or(|length| length == offset) => {
+                one.length = Some(offset);
+                true
+            }
+            Says::Complete => {
+                refused = Some(400);
+                false
+            }
+        };
         let declared = transfer.declares && one.length.is_some();
-        let whole = !transfer.sealed && one.length == Some(offset);
-        if transfer.creates && refused.is_some_and(|refused| !is_made(refused, offset)) {
+        if outgrown {
+            one.phase = Phase::Gone(self.now + minutes(PERIOD));
+            if !transfer.creates {
+                self.owes |= self.uploads[upload].mood == Mood::DeafOnce;
+                self.tell_finals(upload);
+            }
+            return self.hears(transfer.who, status(400));
+        }
+        let cut = matches!(ending, Ending::Cut(_));
+        if transfer.creates && refused.is_some_and(|refused| !is_made(says, refused, cut, offset)) {
             // Nobody learns its URL, so there is no upload either. (Should a final wait for it
             // nevertheless, it is for the sweeper to find out.)
             self.uploads[upload].phase = Phase::Unknown;
@@ -169,13 +204,21 @@ impl Reference {
         if declared {
             self.tell_finals(upload);
         }
-        let unfinished = if whole { self.finish(upload) } else { None };
-        let made = Expected { offset: Some(offset), ..status(201) };
-        let heard = match (unfinished, refused) {
-            (Some(unfinished), _) => status(unfinished),
-            (None, None | Some(408 | 423)) if transfer.creates => made,
-            (None, Some(refused)) => status(refused),
-            (None, None) => Expected { offset: Some(offset), ..status(204) },
+        let unfinished = if whole && !transfer.sealed { self.finish(upload) } else { None };
+        let complete = says.is_rufh().then_some(whole);
+        let (offset, acknowledged) = (Some(offset), if whole { 201 } else { 204 });
+        let heard = match (says, unfinished, refused) {
+            (_, Some(unfinished), _) => status(unfinished),
+            (Says::Tus, None, None | Some(408 | 423)) if transfer.creates => {
+                Expected { offset, ..status(201) }
+            }
+            (Says::Tus, None, None) => Expected { offset, ..status(204) },
+            (Says::Tus, None, Some(refused)) => status(refused),
+            // It names the URL, whatever stopped it.
+            (_, None, Some(refused)) if transfer.creates => Expected { offset, ..status(refused) },
+            (_, None, Some(refused)) => status(refused),
+            (_, None, None) if transfer.creates => Expected { offset, complete, ..status(201) },
+            (_, None, None) => Expected { offset, complete, ..status(acknowledged) },
         };
         self.hears(transfer.who, heard);
     }
@@ -205,6 +248,7 @@ impl Reference {
 }
 
 /// Whether a creation that kept so many bytes has made an upload, though its body was stopped.
-fn is_made(refused: u16, kept: u64) -> bool {
-    kept > 0 && matches!(refused, 400 | 408 | 423)
+fn is_made(says: Says, refused: u16, cut: bool, kept: u64) -> bool {
+    // What a client of RUFH has done wrong by itself makes none.
+    kept > 0 && matches!(refused, 400 | 408 | 423 | 503) && (cut || !says.is_rufh())
 }

@@ -1,8 +1,9 @@
 //! The rules of each verb.
 
 use super::{
-    Bytes, MAX_SIZE, Mood, PERIOD, Reference, Request, Then,
-    reference::{Expected, Kind, Phase, Upload, Who, status},
+    Bytes, MAX_SIZE, Mood, Reference, Request, Says, Then,
+    create::New,
+    reference::{Expected, Kind, Phase, Who, status},
     transfer::Transfer,
 };
 
@@ -10,24 +11,30 @@ impl Reference {
     /// Somebody asks. A PATCH or creation with a body is under way then, unless it is answered.
     pub(super) fn ask(&mut self, who: Who, request: &Request, denied: bool, meanwhile: &[Then]) {
         match &self.resolve(request) {
-            Request::Create { partial, length, mood, body } => {
+            Request::Create { says, partial, length, mood, body } => {
                 let kind = if *partial { Kind::Partial } else { Kind::Single };
-                self.create(who, kind, length.map(u64::from), (*mood, denied), body.as_ref());
+                let new = New { says: *says, kind, length: length.map(u64::from), mood: *mood };
+                self.create(who, new, denied, body.as_ref());
             }
-            Request::Append { upload, behind, beside, length, body } => {
+            Request::Append { says, upload, behind, beside, length, body } => {
                 let Some(upload) = self.pick(*upload) else { return };
                 let (stored, told) = self.offsets(upload);
                 let from = if *behind { told } else { stored };
                 let at = from.saturating_add_signed(i64::from(*beside));
-                let patch = Patch { at, length: length.map(u64::from), body, denied };
+                let said = length.map(u64::from);
+                let (length, agree) = declared(*says, said, at, known(who, Some(body)));
+                let patch = Patch { says: *says, at, length, body, denied };
+                if !agree {
+                    return self.refuses_head(who, upload, &patch, meanwhile);
+                }
                 self.append(who, upload, &patch, meanwhile);
             }
-            Request::Head { upload } => {
+            Request::Head { says, upload } => {
                 let Some(upload) = self.pick(*upload) else { return };
-                let heard = self.look(upload, denied, meanwhile);
+                let heard = self.look(upload, *says, denied, meanwhile);
                 self.hears(who, heard);
             }
-            Request::Delete { upload, stays } => {
+            Request::Delete { upload, stays, .. } => {
                 let Some(upload) = self.pick(*upload) else { return };
                 let heard = self.delete(upload, denied, *stays, meanwhile);
                 self.hears(who, heard);
@@ -42,60 +49,14 @@ impl Reference {
         }
     }
 
-    fn create(
-        &mut self,
-        who: Who,
-        kind: Kind,
-        length: Option<u64>,
-        (mood, denied): (Mood, bool),
-        body: Option<&Bytes>,
-    ) {
-        let announced = body.filter(|body| body.announced).map_or(0, Bytes::total);
-        let too_large = length.is_some_and(|length| length > MAX_SIZE || announced > length);
-        if too_large || announced > MAX_SIZE {
-            return self.hears(who, status(413));
-        }
-        if denied || mood == Mood::Unwanted {
-            return self.hears(who, status(403));
-        }
-        let upload = self.make(kind, length, mood);
-        let Some(body) = body else {
-            let unfinished = if length == Some(0) { self.finish(upload) } else { None };
-            return self.hears(who, status(unfinished.unwrap_or(201)));
-        };
-        self.transfers.push(Transfer {
-            who,
-            upload,
-            creates: true,
-            start: 0,
-            taken: 0,
-            synced: 0,
-            length,
-            declares: false,
-            proof: body.proof,
-            rest: body.frames.iter().copied().collect(),
-            sealed: false,
-        });
-        self.uploads[upload].fence = body.proof.is_promised().then_some(0);
-    }
-
-    fn make(&mut self, kind: Kind, length: Option<u64>, mood: Mood) -> usize {
-        self.made += 1;
-        self.uploads.push(Upload {
-            number: self.made,
-            kind,
-            phase: Phase::Open,
-            mood,
-            length,
-            bytes: Vec::new(),
-            durable: 0,
-            failed: false,
-            fence: None,
-            created: self.now,
-            modified: self.now,
-            until: self.now + minutes(PERIOD),
-        });
-        self.uploads.len() - 1
+    /// The two lengths that a PATCH of RUFH tells differ: nothing else is looked at, but whether
+    /// it is for a final.
+    fn refuses_head(&mut self, who: Who, upload: usize, patch: &Patch<'_>, meanwhile: &[Then]) {
+        let one = &self.uploads[upload];
+        let is_final = matches!(one.kind, Kind::Final(_)) && !patch.denied;
+        let there = !matches!(one.phase, Phase::Gone(_) | Phase::Unknown);
+        self.leave_alone(upload, meanwhile);
+        self.hears(who, status(if is_final && there { 403 } else { 400 }));
     }
 
     fn append(&mut self, who: Who, upload: usize, patch: &Patch<'_>, meanwhile: &[Then]) {
@@ -106,8 +67,9 @@ impl Reference {
         // Whoever has no hope does not stop a transfer.
         let hopeless = self.hopeless(upload, patch);
         if !hopeless.is_empty() {
+            let conflict = patch.says.is_rufh().then(|| self.offset(upload));
             self.leave_alone(upload, meanwhile);
-            return self.hears(who, Expected { status: hopeless, ..Expected::default() });
+            return self.hears(who, Expected { status: hopeless, conflict, ..Expected::default() });
         }
         let opened = self.open(upload, meanwhile);
         if let Some(refused) = opened.err().or_else(|| self.is_closed(upload, false)) {
@@ -125,13 +87,24 @@ impl Reference {
         if length.is_some_and(|length| length < start) {
             wrong.push(400);
         }
+        if patch.says == Says::Later && self.uploads[upload].phase == Phase::Done {
+            wrong.push(400);
+        }
         if !wrong.is_empty() {
-            return self.hears(who, Expected { status: wrong, ..Expected::default() });
+            let conflict = patch.says.is_rufh().then_some(start);
+            return self.hears(who, Expected { status: wrong, conflict, ..Expected::default() });
         }
         let sealed = self.uploads[upload].phase == Phase::Done;
         let (proof, declares) = (patch.body.proof, one.length.is_none() && length.is_some());
         let one = &mut self.uploads[upload];
+        let awaited_end = one.awaits_end;
         if !sealed {
+            // What is to be proven must leave no trace before it is.
+            match patch.says {
+                Says::Later => one.awaits_end = true,
+                Says::Tus if !proof.is_promised() => one.awaits_end = false,
+                Says::Tus | Says::Complete => {}
+            }
             match proof.is_promised() {
                 true => one.fence = Some(start),
                 false => one.length = length,
@@ -140,6 +113,8 @@ impl Reference {
         self.transfers.push(Transfer {
             who,
             upload,
+            says: patch.says,
+            awaited_end,
             creates: false,
             start,
             taken: 0,
@@ -180,11 +155,11 @@ impl Reference {
         let length = one.length.or(patch.length);
         let announced = if patch.body.announced { patch.body.total() } else { 0 };
         let end = patch.at + announced;
-        let too_long = match length {
-            Some(length) => patch.at <= length && end > length,
-            None => end > MAX_SIZE,
-        };
-        if too_long || patch.length.is_some_and(|length| length > MAX_SIZE) {
+        if length.is_some_and(|length| patch.at <= length && end > length) {
+            wrong.push(too_long(patch.says));
+        }
+        let most = patch.length.or(length.is_none().then_some(end));
+        if most.is_some_and(|most| most > MAX_SIZE) {
             wrong.push(413);
         }
         wrong
@@ -194,6 +169,11 @@ impl Reference {
     fn hopeless(&self, upload: usize, patch: &Patch<'_>) -> Vec<u16> {
         let (one, stored) = (&self.uploads[upload], self.offset(upload));
         let mut hopeless = self.wrong(upload, patch);
+        // RUFH tells where the upload is, which must be durable first, under the lease.
+        let volatile = one.phase == Phase::Open && one.durable < one.bytes.len();
+        if patch.says.is_rufh() && volatile {
+            return hopeless;
+        }
         // Bytes that are to be proven may yet be cut.
         let behind = patch.at < stored && one.fence.is_none();
         if behind || (!hopeless.is_empty() && patch.at != stored) {
@@ -216,20 +196,26 @@ impl Reference {
             one.bytes.truncate(usize::try_from(fence).expect("a small upload"));
         }
         one.durable = one.bytes.len();
-        match one.length == Some(one.bytes.len() as u64) {
+        match one.length == Some(one.bytes.len() as u64) && !one.awaits_end {
             true => self.finish(upload).map_or(Ok(()), Err),
             false => Ok(()),
         }
     }
 
-    pub(super) fn look(&mut self, upload: usize, denied: bool, meanwhile: &[Then]) -> Expected {
+    pub(super) fn look(
+        &mut self,
+        upload: usize,
+        says: Says,
+        denied: bool,
+        meanwhile: &[Then],
+    ) -> Expected {
         let one = &self.uploads[upload];
         let takes_bytes = one.phase == Phase::Open && !matches!(one.kind, Kind::Final(_));
         if one.phase == Phase::Unknown || denied || !takes_bytes {
             let heard = match one.phase {
                 Phase::Unknown => status(404),
                 _ if denied => status(403),
-                _ => self.view(upload),
+                _ => self.view(upload, says),
             };
             self.leave_alone(upload, meanwhile);
             return heard;
@@ -239,14 +225,14 @@ impl Reference {
             // A refusal is told like everything else, if there is still something to tell; and a
             // part that becomes complete only now is still awaited.
             Ok(()) | Err(422) => {
-                let view = self.view(upload);
+                let view = self.view(upload, says);
                 Expected { expires: view.expires.filter(|_| !awaited), ..view }
             }
             Err(refused) => status(refused),
         }
     }
 
-    fn view(&self, upload: usize) -> Expected {
+    fn view(&self, upload: usize, says: Says) -> Expected {
         let one = &self.uploads[upload];
         match one.phase {
             Phase::Unknown => return status(404),
@@ -257,10 +243,21 @@ impl Reference {
             Phase::Open | Phase::Done => {}
         }
         let waits = one.phase == Phase::Open && matches!(one.kind, Kind::Final(_));
+        let offset = (!waits).then_some(one.bytes.len() as u64);
+        if says.is_rufh() {
+            return Expected {
+                offset: offset.or(Some(0)),
+                length: one.length,
+                complete: Some(one.phase == Phase::Done),
+                ..status(204)
+            };
+        }
+        // tus takes for complete what has its length.
+        let full = one.phase == Phase::Open && offset.is_some() && offset == one.length;
         Expected {
-            offset: (!waits).then_some(one.bytes.len() as u64),
-            length: one.length,
-            deferred: one.length.is_none() && !waits,
+            offset,
+            length: one.length.filter(|_| !full),
+            deferred: full || (one.length.is_none() && !waits),
             expires: self.expires(upload),
             ..status(200)
         }
@@ -280,84 +277,53 @@ impl Reference {
         }
         self.preempt(upload, meanwhile);
         let one = &mut self.uploads[upload];
-        if one.phase == Phase::Unknown {
-            return status(404);
+        match one.phase {
+            Phase::Unknown => return status(404),
+            // It has outgrown its length in the meantime.
+            Phase::Gone(_) => return status(410),
+            Phase::Open | Phase::Done | Phase::Refused => {}
         }
         one.phase = Phase::Unknown;
         self.owes |= one.mood == Mood::DeafOnce;
         self.tell_finals(upload);
         status(204)
     }
-
-    fn concat(&mut self, parts: &[usize], mood: Mood, denied: bool) -> Expected {
-        if denied {
-            return status(403);
-        }
-        for part in parts {
-            let one = &self.uploads[*part];
-            match (&one.kind, one.phase) {
-                (_, Phase::Unknown) => return status(404),
-                (Kind::Single | Kind::Final(_), _) => return status(400),
-                (Kind::Partial, Phase::Gone(_)) => return status(404),
-                (Kind::Partial, _) if self.is_expired(*part) => return status(410),
-                (Kind::Partial, _) => {}
-            }
-        }
-        let length = self.sum(parts);
-        if length.is_some_and(|length| length > MAX_SIZE) {
-            return status(413);
-        }
-        if mood == Mood::Unwanted {
-            return status(403);
-        }
-        let upload = self.make(Kind::Final(parts.to_vec()), length, mood);
-        status(self.try_final(upload).unwrap_or(201))
-    }
-
-    fn sum(&self, parts: &[usize]) -> Option<u64> {
-        parts.iter().map(|part| self.uploads[*part].length).sum()
-    }
-
-    /// The finals that wait for a part look at it again.
-    pub(super) fn tell_finals(&mut self, part: usize) {
-        for upload in 0..self.uploads.len() {
-            if matches!(&self.uploads[upload].kind, Kind::Final(parts) if parts.contains(&part)) {
-                self.try_final(upload);
-            }
-        }
-    }
-
-    /// Ends or completes a final whose parts say so.
-    pub(super) fn try_final(&mut self, upload: usize) -> Option<u16> {
-        let one = &self.uploads[upload];
-        let (Kind::Final(parts), Phase::Open) = (&one.kind, one.phase) else { return None };
-        let phases: Vec<_> = parts.iter().map(|part| self.uploads[*part].phase).collect();
-        let lost = |phase: &Phase| matches!(phase, Phase::Gone(_) | Phase::Unknown);
-        let length = self.sum(parts);
-        let bytes: Vec<u8> =
-            parts.iter().flat_map(|part| self.uploads[*part].bytes.clone()).collect();
-        let gone = Phase::Gone(self.now + minutes(PERIOD));
-        let one = &mut self.uploads[upload];
-        if phases.iter().any(lost) || length.is_some_and(|length| length > MAX_SIZE) {
-            one.phase = gone;
-            return Some(410);
-        }
-        one.length = length.or(one.length);
-        if phases.iter().all(|phase| *phase == Phase::Done) {
-            one.durable = bytes.len();
-            one.bytes = bytes;
-            return self.finish(upload);
-        }
-        None
-    }
 }
 
 /// A PATCH.
 struct Patch<'p> {
+    says: Says,
     at: u64,
+    /// What it tells of the length, in whatever way.
     length: Option<u64>,
     body: &'p Bytes,
     denied: bool,
+}
+
+/// What the head says that its body has, if it says it. That of a client that pauses never says
+/// that it is empty.
+pub(super) fn known(who: Who, body: Option<&Bytes>) -> Option<u64> {
+    let Some(body) = body else { return Some(0) };
+    let total = body.total();
+    (body.announced && (total > 0 || who == Who::Asking)).then_some(total)
+}
+
+/// The length that a head tells, and whether all that tells it agrees: in RUFH the body that is
+/// the last one tells it, too.
+pub(super) fn declared(
+    says: Says,
+    said: Option<u64>,
+    at: u64,
+    content: Option<u64>,
+) -> (Option<u64>, bool) {
+    let reached = content.filter(|_| says == Says::Complete).map(|content| at + content);
+    let agree = said.is_none() || reached.is_none() || said == reached;
+    (said.or(reached), agree)
+}
+
+/// What a body hears that is longer than its upload.
+pub(super) fn too_long(says: Says) -> u16 {
+    if says.is_rufh() { 400 } else { 413 }
 }
 
 pub(super) fn minutes(minutes: u64) -> i64 {

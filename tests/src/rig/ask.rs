@@ -167,10 +167,24 @@ impl Ask {
         self.with("upload-length", length)
     }
 
+    /// Says it in RUFH, as a client does that names no version.
+    #[must_use]
+    pub fn rufh(mut self) -> Self {
+        self.headers.remove("tus-resumable");
+        match self.method == Method::PATCH {
+            true => self.with("content-type", "application/partial-upload"),
+            false => self,
+        }
+    }
+
     /// Brings a body.
     #[must_use]
     pub fn body(self, body: Frames) -> Self {
-        let mut ask = self.with("content-type", "application/offset+octet-stream");
+        let tus = self.headers.contains_key("tus-resumable");
+        let mut ask = match tus {
+            true => self.with("content-type", "application/offset+octet-stream"),
+            false => self,
+        };
         ask.body = body;
         ask
     }
