@@ -12,7 +12,7 @@ use tus_core::{
 use tus_fs::fuzzing as files;
 
 /// How many fields there are to choose from.
-pub(super) const FIELDS: u8 = 7;
+pub(super) const FIELDS: u8 = 9;
 
 pub(super) fn run(data: &[u8]) {
     let Some((field, rest)) = data.split_first() else { return };
@@ -24,7 +24,9 @@ pub(super) fn run(data: &[u8]) {
         3 => forwarded(&lines(rest)),
         4 => range(&text),
         5 => drop(fuzzing::trailers(&lines(rest))),
-        _ => origin(&text),
+        6 => origin(&text),
+        7 => items(rest),
+        _ => content_disposition(rest),
     }
 }
 
@@ -45,7 +47,11 @@ fn lines(text: &[u8]) -> HeaderMap {
 fn metadata(text: &str) {
     let Ok(metadata) = Metadata::parse(text) else { return };
     assert!(metadata.is_empty() || metadata.raw() == text);
-    assert_eq!(Metadata::parse(metadata.raw()).as_ref(), Ok(&metadata));
+    metadata_holds(&metadata);
+}
+
+fn metadata_holds(metadata: &Metadata) {
+    assert_eq!(Metadata::parse(metadata.raw()).as_ref(), Ok(metadata));
     let mut keys: Vec<_> = metadata.iter().map(|(key, _)| key).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -56,9 +62,9 @@ fn metadata(text: &str) {
         let again = Metadata::parse(made.raw()).expect("what was made");
         assert!(again.iter().eq(metadata.iter()));
     }
-    let json = serde_json::to_string(&metadata).expect("JSON");
-    assert_eq!(serde_json::from_str::<Metadata>(&json).ok().as_ref(), Some(&metadata));
-    for value in fuzzing::download(&metadata) {
+    let json = serde_json::to_string(metadata).expect("JSON");
+    assert_eq!(serde_json::from_str::<Metadata>(&json).ok().as_ref(), Some(metadata));
+    for value in fuzzing::download(metadata) {
         assert!(value.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~')), "{value:?}");
     }
     if let Some(name) = metadata.filename() {
@@ -81,6 +87,50 @@ fn checksum(text: &str) {
     assert_eq!(digest.value.len(), digest.algorithm.size());
     let said = format!("{} {}", digest.algorithm, STANDARD.encode(&digest.value));
     assert_eq!(fuzzing::checksum(&said).as_ref(), Some(&digest), "{said}");
+}
+
+/// What is understood of the fields of RUFH is understood again in the fewest words.
+fn items(text: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(text) else { return };
+    let read = |value: &HeaderValue| {
+        let mut headers = HeaderMap::new();
+        headers.insert("upload-complete", value.clone());
+        headers.insert("upload-length", value.clone());
+        fuzzing::items(&headers)
+    };
+    match read(&value) {
+        (Some(complete), length) => {
+            assert_eq!(length, None, "{value:?}");
+            let said = HeaderValue::from_static(if complete { "?1" } else { "?0" });
+            assert_eq!(read(&said), (Some(complete), None));
+        }
+        (None, Some(length)) => {
+            assert!(length < 1_000_000_000_000_000, "{value:?}");
+            assert_eq!(read(&HeaderValue::from(length)), (None, Some(length)));
+        }
+        (None, None) => {}
+    }
+}
+
+/// Whatever a client of RUFH calls its file can be kept, told and sent, and does no harm.
+fn content_disposition(text: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(text) else { return };
+    let read = |value: HeaderValue| {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-disposition", value);
+        fuzzing::metadata(&headers).expect("what cannot be read is left out")
+    };
+    let metadata = read(value);
+    metadata_holds(&metadata);
+    let Some(name) = metadata.get("filename") else {
+        return assert!(metadata.is_empty(), "{metadata:?}");
+    };
+    assert!(!name.is_empty());
+    if std::str::from_utf8(name).is_ok() {
+        let octets: String = name.iter().map(|byte| format!("%{byte:02x}")).collect();
+        let said = format!("inline; filename*=UTF-8''{octets}");
+        assert_eq!(read(said.parse().expect("a value")), metadata);
+    }
 }
 
 /// What may stand in an id.

@@ -6,17 +6,19 @@ use super::{heads, records};
 
 /// The requests of all transcripts, as they go over the wire.
 pub(super) fn heads() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts/tus1");
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .expect("the transcripts")
-        .map(|entry| entry.expect("a transcript").path())
-        .collect();
+    let mut paths = Vec::new();
+    for dialect in ["tus1", "rufh"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts").join(dialect);
+        let entries = fs::read_dir(folder).expect("the transcripts");
+        paths.extend(entries.map(|entry| entry.expect("a transcript").path()));
+    }
     paths.sort();
     let mut found = Vec::new();
     for path in paths {
         let text = fs::read_to_string(path).expect("a transcript");
         // Whatever stands in braces was captured before.
         let text = text.replace("{a}", "a").replace("{b}", "b").replace("{p}", "p");
+        let text = text.replace("{f}", "f");
         let mut request: Option<Vec<&str>> = None;
         for line in text.lines() {
             let begins = line.ends_with(" HTTP/1.1") && !line.starts_with('#');
@@ -54,6 +56,8 @@ pub(super) fn fields() -> Vec<Vec<u8>> {
                 "upload-metadata" => 0,
                 "upload-checksum" => 1,
                 "range" => 4,
+                "upload-complete" | "upload-offset" | "upload-length" => 7,
+                "content-disposition" => 8,
                 "upload-concat" => {
                     let urls = value.trim_start_matches("final;").split(' ');
                     found.extend(urls.map(|url| [b"\x02", url.as_bytes()].concat()));

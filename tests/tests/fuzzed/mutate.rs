@@ -3,7 +3,7 @@
 use tus_testkit::Random;
 
 /// What parsers look for.
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 48] = [
     "Upload-Length: ",
     "Upload-Offset: ",
     "Upload-Concat: final;",
@@ -44,6 +44,14 @@ const WORDS: [&str; 40] = [
     "\0",
     "\u{202e}",
     "upload:",
+    "Upload-Complete: ?1\r\n",
+    "Upload-Complete: ?0\r\n",
+    "Upload-Incomplete: ?0\r\n",
+    "Upload-Draft-Interop-Version: ",
+    "Content-Type: application/partial-upload\r\n",
+    "Content-Disposition: inline; filename=",
+    "filename*=UTF-8''",
+    "?1",
 ];
 
 /// Draws inputs from seeds.

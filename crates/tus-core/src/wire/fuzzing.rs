@@ -7,16 +7,18 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 
 use super::{
     Answer, BodyShape, Dialect, Head, Mount, Offer, dialect, disposition, fields,
-    location::Forwarded, read_trailers,
+    location::Forwarded, names, read_trailers, rufh, structured,
 };
 use crate::model::{
-    Algorithm, Command, Content, CreateKind, Digest, Discovery, Extension, Metadata, Policy,
-    Promise, RangeSpec, Refusal, UploadId, UploadLimits,
+    Algorithm, Command, Completes, Content, CreateKind, Digest, Discovery, Extension, Metadata,
+    Policy, Promise, RangeSpec, Refusal, UploadId, UploadLimits,
 };
 
 /// What a head was understood to say, in plain values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said {
+    /// The interop version, if it is said in RUFH; of the form without one there is none.
+    pub rufh: Option<Option<u64>>,
     /// The method that counts.
     pub method: Method,
     /// The upload that it names.
@@ -25,6 +27,8 @@ pub struct Said {
     pub at: Option<u64>,
     /// `Upload-Length`.
     pub length: Option<u64>,
+    /// Whether the upload is to be complete with this request; `None` if its length decides.
+    pub complete: Option<bool>,
     /// Whether a part is to be made.
     pub partial: bool,
     /// The parts of a final that is to be made.
@@ -108,10 +112,15 @@ impl Around<'_> {
         let refused = |refusal: Refusal| refused(read.dialect, &offer, refusal);
         let understood = read.understood.map_err(refused)?;
         let mut said = Said {
+            rufh: match read.dialect {
+                Dialect::Rufh(interop) => Some(interop.number()),
+                Dialect::Tus | Dialect::Discovery { .. } => None,
+            },
             method: understood.method,
             id: understood.id,
             at: None,
             length: None,
+            complete: None,
             partial: false,
             parts: None,
             metadata: None,
@@ -124,6 +133,7 @@ impl Around<'_> {
             Command::Discover | Command::Inspect | Command::Terminate => {}
             Command::Create(create) => {
                 said.length = create.length;
+                said.complete = complete(create.completes);
                 said.partial = create.kind == CreateKind::Partial;
                 said.metadata = Some(create.metadata);
                 if let CreateKind::Final(parts) = create.kind {
@@ -134,6 +144,7 @@ impl Around<'_> {
             Command::Append(append) => {
                 let append = append.map_err(refused)?;
                 (said.at, said.length) = (Some(append.at), append.length);
+                said.complete = complete(append.completes);
                 said.bring(Some(append.content));
             }
             Command::Read(read) | Command::ReadOrInspect(read) => {
@@ -179,6 +190,14 @@ fn refused(dialect: Dialect, offer: &Offer, refusal: Refusal) -> Box<Response<By
     Box::new(response)
 }
 
+fn complete(completes: Completes) -> Option<bool> {
+    match completes {
+        Completes::AtItsLength => None,
+        Completes::WithThisBody => Some(true),
+        Completes::Later => Some(false),
+    }
+}
+
 fn plain(range: RangeSpec) -> (Option<u64>, Option<u64>) {
     match range {
         RangeSpec::From(first, last) => (Some(first), last),
@@ -199,6 +218,17 @@ pub fn trailers(trailers: &HeaderMap) -> Option<Option<Digest>> {
 /// Reads the value of a `Range`.
 pub fn range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
     fields::range(text).map(plain)
+}
+
+/// The metadata that a creation by RUFH brings.
+pub fn metadata(headers: &HeaderMap) -> Option<Metadata> {
+    rufh::metadata_of(headers).ok()
+}
+
+/// What `Upload-Complete` and `Upload-Length` say in RUFH.
+pub fn items(headers: &HeaderMap) -> (Option<bool>, Option<u64>) {
+    let complete = structured::boolean(headers, &names::UPLOAD_COMPLETE);
+    (complete, structured::integer(headers, &names::UPLOAD_LENGTH))
 }
 
 /// The `Content-Disposition` and `Content-Type` of a download of metadata like this.

@@ -9,7 +9,7 @@ use crate::model::{Metadata, Refusal};
 
 /// The metadata of a creation: that of tus, as clients of both dialects send it, and what
 /// `Content-Type` and `Content-Disposition` add (RUFH, section 4.2.1).
-pub(super) fn of(headers: &HeaderMap) -> Result<Metadata, Refusal> {
+pub(in crate::wire) fn of(headers: &HeaderMap) -> Result<Metadata, Refusal> {
     let invalid = || Refusal::InvalidHeader("upload-metadata");
     let said = fields::single(headers, &names::UPLOAD_METADATA)?.unwrap_or_default();
     let said = Metadata::parse(said).map_err(|_| invalid())?;

@@ -28,6 +28,8 @@ use crate::model::{
 pub(super) use completeness::says_completeness;
 pub(crate) use interop::Interop;
 pub(super) use limits::add_limits;
+#[cfg(feature = "fuzzing")]
+pub(super) use metadata::of as metadata_of;
 
 /// The methods by which an upload can be created: those whose requests have content (RUFH,
 /// section 4.2.1), of the ones that HTTP has today.
