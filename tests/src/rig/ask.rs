@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
-use tus_core::{Arrival, Tus, store::Blocking};
+use tus_core::{Arrival, Interim, Tus, store::Blocking};
 
 /// Where the uploads of these tests live.
 const MOUNT: &str = "/files";
@@ -108,6 +108,7 @@ pub struct Ask {
     headers: HeaderMap,
     body: Frames,
     blocking: Blocking,
+    interim: Option<Interim>,
 }
 
 impl Ask {
@@ -115,7 +116,7 @@ impl Ask {
         let mut headers = HeaderMap::new();
         headers.insert("tus-resumable", HeaderValue::from_static("1.0.0"));
         let (path, body) = (path.to_owned(), Frames::none());
-        Self { method, path, headers, body, blocking: Blocking::Offload }
+        Self { method, path, headers, body, blocking: Blocking::Offload, interim: None }
     }
 
     /// A creation.
@@ -195,6 +196,12 @@ impl Ask {
         Self { blocking: Blocking::InPlace, ..self }
     }
 
+    /// Has it come by a connection that can send interim responses.
+    #[must_use]
+    pub fn interim(self, interim: Interim) -> Self {
+        Self { interim: Some(interim), ..self }
+    }
+
     /// Whom it is for.
     pub fn path(&self) -> &str {
         &self.path
@@ -229,6 +236,9 @@ impl Ask {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.path.parse().expect("a path");
         *request.headers_mut() = self.headers;
+        if let Some(interim) = self.interim {
+            request.extensions_mut().insert(interim);
+        }
         let arrival = arrival.with_trailers().with_blocking(self.blocking);
         let response = tus.handle(request, arrival).await;
         let (parts, body) = response.into_parts();
