@@ -7,8 +7,8 @@ use http::{Extensions, HeaderMap, Method, Uri};
 
 use crate::{
     model::{
-        GoneReason, Kind, Metadata, Placement, Rejection, Reply, RequestId, Timestamp, Upload,
-        UploadId,
+        Algorithm, Digest, GoneReason, Kind, Metadata, Placement, Rejection, Reply, RequestId,
+        Timestamp, Upload, UploadId,
     },
     store::{ChunkReader, ChunkStore, StoreError},
 };
@@ -279,6 +279,13 @@ pub struct NewUpload {
     pub expires_at: Option<Timestamp>,
     /// Where it is to be placed.
     pub placement: Placement,
+    /// The digest of all bytes that is to be computed while they come, for
+    /// [`Finished::digest`]; at first the one that the client wants (`Want-Repr-Digest`), who hears
+    /// it too unless it is changed.
+    pub digest: Option<Algorithm>,
+    /// What all bytes have to be, or the upload ends without `on_finish` hearing of it
+    /// ([`GoneReason::DigestMismatch`]); at first what the client says (`Repr-Digest`).
+    pub expected_digest: Option<Digest>,
 }
 
 /// How far a transfer is.
@@ -331,6 +338,15 @@ impl Finished {
     /// The upload's URL, as its client knows it.
     pub fn url(&self) -> &str {
         &self.upload.url
+    }
+
+    /// The digest of all bytes, if it was asked for in [`before_create`](Hooks::before_create), by
+    /// the application ([`NewUpload::digest`]) or by the client.
+    ///
+    /// It was computed while they came. `None` also where a crash came between and the store cannot
+    /// read.
+    pub fn digest(&self, algorithm: Algorithm) -> Option<&Digest> {
+        self.upload.digest(algorithm)
     }
 
     /// Where the bytes are, if the store keeps them in a file on this machine.
@@ -394,7 +410,7 @@ impl HookSet {
     /// Whether there may be somebody who wants to hear that an upload has ended like this.
     pub(crate) fn hears(&self, reason: GoneReason) -> bool {
         match reason {
-            GoneReason::Terminated | GoneReason::Outgrown => {
+            GoneReason::Terminated | GoneReason::Outgrown | GoneReason::DigestMismatch => {
                 self.base.is_some() || self.on_terminated.is_some()
             }
             GoneReason::Expired => self.base.is_some() || self.on_expired.is_some(),

@@ -49,10 +49,10 @@ pub use wire::fuzzing;
 pub mod conformance;
 
 pub use model::{
-    Algorithm, Cors, Digest, Expiry, ExpiryMode, Gone, GoneReason, InterimMode, InvalidId,
-    InvalidOrigin, InvalidProxy, InvalidRequestId, Kind, Locator, Metadata, MetadataError, Origin,
-    OriginPattern, Origins, Phase, Placement, Policy, Rejection, Reply, RequestId, Revision,
-    Timestamp, TrustedProxy, Upload, UploadId,
+    Algorithm, Cors, Digest, DigestState, Expiry, ExpiryMode, Gone, GoneReason, InterimMode,
+    InvalidId, InvalidOrigin, InvalidProxy, InvalidRequestId, Kind, Locator, Metadata,
+    MetadataError, Origin, OriginPattern, Origins, Phase, Placement, Policy, Rejection, Reply,
+    RequestId, Revision, Timestamp, TrustedProxy, Upload, UploadId, WholeDigest,
 };
 
 #[cfg(feature = "engine")]

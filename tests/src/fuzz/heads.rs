@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Map, Value};
 use tokio::runtime::Builder;
 use tus_core::{
-    Arrival, Kind, MemoryStore, Policy, Tus, UploadId,
+    Algorithm, Arrival, Kind, MemoryStore, Policy, Tus, UploadId,
     fuzzing::{Around, Said},
     store::MetaStore,
 };
@@ -156,10 +156,14 @@ fn say(said: &Said, original: &HeaderMap) -> (String, HeaderMap) {
     }
     if let Some(digest) = &said.digest {
         let value = STANDARD.encode(&digest.value);
-        put("upload-checksum", format!("{} {value}", digest.algorithm));
+        match said.rufh {
+            None => put("upload-checksum", format!("{} {value}", digest.algorithm)),
+            Some(_) => put("content-digest", format!("{}=:{value}:", registered(digest.algorithm))),
+        }
     }
     if said.trailer {
-        put("trailer", "Upload-Checksum".to_owned());
+        let name = if said.rufh.is_some() { "Content-Digest" } else { "Upload-Checksum" };
+        put("trailer", name.to_owned());
     }
     if let Some(range) = said.range {
         put("range", super::fields::say_range(range));
@@ -174,6 +178,17 @@ fn say(said: &Said, original: &HeaderMap) -> (String, HeaderMap) {
         }
     }
     (path, headers)
+}
+
+/// The name of an algorithm in RFC 9530.
+fn registered(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Sha1 => "sha",
+        Algorithm::Sha256 => "sha-256",
+        Algorithm::Sha512 => "sha-512",
+        Algorithm::Md5 => "md5",
+        other => panic!("{other} has no name there"),
+    }
 }
 
 /// What only RUFH says.

@@ -30,7 +30,7 @@ impl Replies {
 }
 
 /// The header names that may be in an answer; any other would have been injected.
-const NAMES: [&str; 38] = [
+const NAMES: [&str; 42] = [
     "accept-ranges",
     "access-control-allow-credentials",
     "access-control-allow-headers",
@@ -41,6 +41,7 @@ const NAMES: [&str; 38] = [
     "allow",
     "cache-control",
     "connection",
+    "content-digest",
     "content-disposition",
     "content-length",
     "content-range",
@@ -49,6 +50,7 @@ const NAMES: [&str; 38] = [
     "date",
     "etag",
     "location",
+    "repr-digest",
     "retry-after",
     "transfer-encoding",
     "tus-checksum-algorithm",
@@ -67,6 +69,8 @@ const NAMES: [&str; 38] = [
     "upload-metadata",
     "upload-offset",
     "vary",
+    "want-content-digest",
+    "want-repr-digest",
     "x-content-type-options",
     "x-request-id",
 ];

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::model::{
-    Gone, GoneReason, Kind, Locator, Metadata, Origin, Phase, Placement, Rejection, Reply,
-    Timestamp, Upload, UploadId,
+    Algorithm, Digest, DigestState, Gone, GoneReason, Kind, Locator, Metadata, Origin, Phase,
+    Placement, Rejection, Reply, Timestamp, Upload, UploadId, WholeDigest,
 };
 
 /// An id that is known to be one.
@@ -40,6 +40,7 @@ pub(super) fn upload(id: &UploadId) -> Upload {
         origin: None,
         awaits_end: false,
         fence: None,
+        digests: Vec::new(),
         max_size: None,
         created_at: Timestamp::from_millis(1_700_000_000_000),
         expires_at: None,
@@ -82,6 +83,14 @@ pub(super) fn uploads(id: &UploadId) -> Vec<Upload> {
     let (uri, event) = (Uri::from_static("/a?b=%20"), "event".to_owned());
     let origin = Origin { method: Method::PUT, uri, headers, event };
     all.push(Upload { origin: Some(origin), ..upload(id) });
+    for algorithm in Algorithm::ALL {
+        let value = Digest { algorithm, value: (0..=u8::MAX).collect() };
+        let mut asked = WholeDigest::new(algorithm);
+        asked.state = Some(DigestState::new(u32::MAX, u64::MAX, (0..=u8::MAX).collect()));
+        let mut known = WholeDigest::new(algorithm);
+        (known.expected, known.value, known.told) = (Some(value.clone()), Some(value), true);
+        all.push(Upload { digests: vec![asked, known], ..upload(id) });
+    }
     let finals = vec![self::id("final-2"), self::id("final-1"), self::id("final-2")];
     all.push(Upload { finals, ..upload(id) });
     all

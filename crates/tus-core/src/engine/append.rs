@@ -3,7 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{
-    complete,
+    Inner, complete, digests,
     exchange::{Done, Exchange, refuse},
     incoming::Incoming,
     pump::pump,
@@ -37,7 +37,7 @@ where
         return Err(Refusal::Draining);
     }
     let append = match append {
-        Ok(append) => append,
+        Ok(append) => readable(tus, append),
         Err(refusal) => return Err(misread(exchange, id, refusal).await),
     };
     let upload = exchange.peek(id).await?;
@@ -55,6 +55,12 @@ where
             outcome.and_then(|outcome| outcome.ok_or(Refusal::Internal)).map(Done::Told)
         }
     }
+}
+
+/// Takes a digest of the whole that is named late only where earlier bytes can be read for it.
+fn readable(tus: &Inner, append: Append) -> Append {
+    let expected = append.expected.filter(|_| tus.chunks.capabilities().read);
+    Append { expected, ..append }
 }
 
 /// What a PATCH hears whose head is wrong: of a final it is 403 all the same (tus 1.0.0,
@@ -162,6 +168,10 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: fmt::Display,
 {
+    let whole = match admission.sealed {
+        true => None,
+        false => Some(digests::resume(session).await?),
+    };
     if !admission.sealed
         && let Some(preparation) = prepare(admission)
     {
@@ -180,8 +190,8 @@ where
         }
         session.truncate(start).await?;
     }
-    if !admission.sealed && settlement.changes(&session.upload) {
-        session.update(|upload| settlement.apply(upload)).await?;
+    if let Some(before) = whole {
+        digests::settle(session, &settlement, before).await?;
     }
     Ok(settlement)
 }
@@ -225,5 +235,6 @@ async fn conclude(
         complete: upload.is_complete(),
         location,
         limits: limits::told(policy, upload.max_size, expires_at, session.now()),
+        digest: upload.told_digest().cloned(),
     }))
 }

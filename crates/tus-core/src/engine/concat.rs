@@ -11,8 +11,8 @@ use super::{
 use crate::{
     hooks::{Action, RequestContext},
     model::{
-        Create, GoneReason, Kind, Outcome, Phase, Refusal, Timestamp, Upload, UploadId,
-        UploadLimits,
+        Create, Digest, GoneReason, Kind, Outcome, Phase, Refusal, Reply, Timestamp, Upload,
+        UploadId, UploadLimits,
     },
     protocol::{concat as rules, expire, limits::Limits},
     store::{Acquire, Lease, StoreErrorKind},
@@ -56,13 +56,14 @@ pub(super) async fn create_final(
     let upload =
         make(exchange, create, Kind::Final { parts: parts.to_vec() }, Some(transfer)).await?;
     let id = upload.id.clone();
-    let reply = match try_final(tus, &id, Some(&exchange.request)).await {
-        Ok(reply) => reply,
+    let (reply, digest) = match try_final(tus, &id, Some(&exchange.request)).await {
+        Ok(Some(upload)) => told(upload),
+        Ok(None) => (None, None),
         // Somebody holds a part: the final waits, as it would for an unfinished one.
         Err(Refusal::Locked) => {
             register(tus, &upload).await;
             tus.retries.later(&id);
-            None
+            (None, None)
         }
         Err(refusal) => {
             withdraw(tus, &id).await;
@@ -70,6 +71,7 @@ pub(super) async fn create_final(
         }
     };
     Ok(Outcome::Created {
+        digest,
         location: upload.url,
         offset: None,
         expires_at: None,
@@ -78,6 +80,15 @@ pub(super) async fn create_final(
         limits: UploadLimits::default(),
         stopped: None,
     })
+}
+
+/// What the client of an announced final hears.
+fn told(upload: Upload) -> (Option<Reply>, Option<Digest>) {
+    let digest = upload.told_digest().cloned();
+    match upload.phase {
+        Phase::Announced { reply, .. } => (Some(reply), digest),
+        _ => (None, digest),
+    }
 }
 
 /// The most bytes of `Upload-Concat`, which is kept in the record.
@@ -127,7 +138,7 @@ async fn register(tus: &Inner, upload: &Upload) {
 
 /// Joins the parts of a final if all of them are complete, and finishes it.
 ///
-/// `None` as long as parts are awaited.
+/// Returns it once it is announced; `None` as long as parts are awaited.
 ///
 /// # Errors
 ///
@@ -136,17 +147,14 @@ pub(super) async fn try_final(
     tus: &Arc<Inner>,
     id: &UploadId,
     request: Option<&RequestContext>,
-) -> Result<Option<crate::model::Reply>, Refusal> {
+) -> Result<Option<Upload>, Refusal> {
     let how = Acquire { wait: tus.policy.lease_wait, preempt: false };
     let mut session = Session::lease(tus, id, how).await?;
     let tried = try_leased(&mut session, request).await;
     let upload = session.upload.clone();
     session.release().await;
     tried?;
-    Ok(match upload.phase {
-        Phase::Announced { reply, .. } => Some(reply),
-        _ => None,
-    })
+    Ok(Some(upload).filter(|upload| matches!(upload.phase, Phase::Announced { .. })))
 }
 
 async fn try_leased(

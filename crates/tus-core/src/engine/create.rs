@@ -21,7 +21,7 @@ use crate::{
         Placement, Refusal, Timestamp, Upload, UploadId,
     },
     protocol::{
-        admit, create as rules, expire,
+        admit, create as rules, digests, expire,
         limits::{self, Limits},
         settle::Settlement,
     },
@@ -102,6 +102,8 @@ pub(super) async fn make(
         max_size: None,
         expires_at: expire::first_expiry(&tus.policy, now),
         placement: Placement::default(),
+        digest: create.whole.wanted,
+        expected_digest: create.whole.expected,
     };
     let origin = match create.elsewhere {
         true => Some(handled::origin(&exchange.request, &tus.policy)?),
@@ -135,6 +137,11 @@ pub(super) async fn make(
         origin,
         awaits_end: create.completes.is_declared(),
         fence: None,
+        digests: digests::of_creation(
+            create.whole.wanted,
+            new.digest,
+            new.expected_digest.as_ref(),
+        ),
         max_size: new.max_size,
         created_at: now,
         expires_at: new.expires_at,
@@ -292,6 +299,7 @@ fn created(
         complete: upload.is_complete(),
         limits: limits::told(&tus.policy, upload.max_size, expires_at, tus.now()),
         stopped,
+        digest: upload.told_digest().cloned(),
     }
 }
 
@@ -307,7 +315,7 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: fmt::Display,
 {
-    let append = Append { at: 0, length: None, completes, content };
+    let append = Append { at: 0, length: None, completes, content, expected: None };
     let (stored, policy) = (session.stored, &session.tus.policy);
     let now = session.now();
     let admission =

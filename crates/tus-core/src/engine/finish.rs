@@ -1,8 +1,8 @@
 use uuid::Uuid;
 
-use super::{complete::name_taken, exchange::refuse_bytes, session::Session};
+use super::{complete, digests, exchange::refuse_bytes, session::Session};
 use crate::{
-    model::{Locator, Phase, Refusal, Reply},
+    model::{Locator, Phase, Refusal, Reply, Upload},
     store::{FinishAs, StoreErrorKind},
 };
 
@@ -10,7 +10,22 @@ use crate::{
 ///
 /// From now on the upload is due: whatever is interrupted is gone on with, whether a client comes
 /// back or not. A partial is neither placed nor announced, and is through with this.
+///
+/// Every completion comes by here, so it is here that the whole is what it has to be.
+///
+/// # Errors
+///
+/// `WholeDigestMismatch` if it is not: the upload has ended.
 pub(super) async fn begin(session: &mut Session<'_>) -> Result<(), Refusal> {
+    let digests = match digests::conclude(session).await {
+        Ok(digests) => digests,
+        Err(refusal) => {
+            if !session.upload.is_open() {
+                complete::tell_finals(session);
+            }
+            return Err(refusal);
+        }
+    };
     let since = session.now();
     let length = session.stored.length;
     let phase = if session.upload.is_partial() {
@@ -20,7 +35,11 @@ pub(super) async fn begin(session: &mut Session<'_>) -> Result<(), Refusal> {
         let event = Uuid::new_v4().to_string();
         Phase::Complete { event, since, placed: false, superseded: None }
     };
-    session.update(|upload| upload.phase = phase.clone()).await
+    let record = |upload: &mut Upload| {
+        upload.phase = phase.clone();
+        upload.digests.clone_from(&digests);
+    };
+    session.update(record).await
 }
 
 /// Puts the bytes of a complete upload where they belong, and records where that is.
@@ -70,7 +89,7 @@ pub(super) async fn try_place(session: &mut Session<'_>) -> Result<(), Unplaced>
                 upload = %id, at = old.as_str(), %error,
                 "the name is taken; the bytes stay where they are until they expire"
             );
-            let rejection = name_taken();
+            let rejection = complete::name_taken();
             let phase = Phase::Refused { since: session.now(), rejection, unwanted: false };
             session.update(|upload| upload.phase = phase.clone()).await.map_err(Unplaced::from)
         }

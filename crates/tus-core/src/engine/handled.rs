@@ -1,8 +1,8 @@
 //! Uploads that a resource of the application's processes: whichever request brings the last byte
 //! is answered by that resource, as the first would have been (RUFH, section 4.4.2).
 //!
-//! Order: the bytes are durable; the handler is asked; its answer is recorded; the bytes go; the
-//! client is answered. Until the answer is recorded the upload stays open at its length, so that
+//! Order: the bytes are durable and have the digest that they are to have; the handler is asked; its
+//! answer is recorded; the bytes go; the client is answered. Until the answer is recorded the upload stays open at its length, so that
 //! an empty request that completes it asks again, with the same event.
 
 use std::{
@@ -20,7 +20,7 @@ use http_body::{Frame, SizeHint};
 use uuid::Uuid;
 
 use super::{
-    Body, complete,
+    Body, complete, digests,
     exchange::{Exchange, refuse, refuse_bytes},
     session::Session,
 };
@@ -73,6 +73,9 @@ where
         tracing::error!(upload = %id, "whole, but not sent to the application that processes it");
         return (Err(Refusal::Unavailable { retry_after: Duration::from_secs(1) }), None);
     };
+    if let Err(refusal) = prove(session).await {
+        return (Err(refusal), None);
+    }
     let request = match request(exchange, session).await {
         Ok(request) => request,
         Err(refusal) => return (Err(refusal), None),
@@ -92,6 +95,16 @@ where
     }
     let (offset, location) = (session.stored.length, session.upload.url.clone());
     (Ok(Outcome::Answered { reply, offset, complete, location }), rest)
+}
+
+/// Sees to it that the whole is what it has to be, and records what it is: the application may be
+/// asked more than once, but the bytes are the same then.
+async fn prove(session: &mut Session<'_>) -> Result<(), Refusal> {
+    let proven = digests::conclude(session).await?;
+    if proven == session.upload.digests {
+        return Ok(());
+    }
+    session.update(|upload| upload.digests.clone_from(&proven)).await
 }
 
 /// The request that the application gets: of whoever brought the last byte, about what the first

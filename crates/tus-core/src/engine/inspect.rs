@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     hooks::Action,
-    model::{Outcome, Phase, Refusal, Timestamp, Upload, UploadId},
+    model::{GoneReason, Outcome, Phase, Refusal, Timestamp, Upload, UploadId},
     protocol::inspect,
 };
 
@@ -25,7 +25,11 @@ pub(super) async fn inspect(exchange: &Exchange<'_>, id: &UploadId) -> Result<Ou
         let modified = modified(exchange, &upload).await?;
         return view(exchange, &upload, 0, modified);
     }
-    let session = Session::open_peeked(tus, &upload).await?;
+    let session = Session::open_peeked(tus, &upload).await.map_err(|refusal| match refusal {
+        // It was found whole, and is no more: that is not this request's doing.
+        Refusal::WholeDigestMismatch => Refusal::Gone(GoneReason::DigestMismatch),
+        refusal => refusal,
+    })?;
     let (upload, stored) = (Arc::new(session.upload.clone()), session.stored);
     session.release().await;
     // Recovery may have found it whole.

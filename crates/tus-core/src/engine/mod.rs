@@ -9,6 +9,7 @@ mod builder;
 mod complete;
 mod concat;
 mod create;
+mod digests;
 mod exchange;
 mod finish;
 mod handled;
@@ -43,7 +44,7 @@ pub use sweep::SweepReport;
 
 use crate::{
     hooks::HookSet,
-    model::{Algorithm, Discovery, Extension, Policy, Refusal, RequestId, Timestamp},
+    model::{Algorithm, Discovery, Extension, Outcome, Policy, Refusal, RequestId, Timestamp},
     protocol::{expire, limits},
     store::{Blocking, ChunkStore, Locker, MetaStore},
     wire::{self, Answer, Head, Mount, Offer, Target},
@@ -289,6 +290,7 @@ impl Tus {
         let _running = inner.running.token();
         let (parts, body) = request.into_parts();
         let body = std::pin::pin!(body);
+        let wanted = wire::wanted_of_answer(&parts.headers);
         let expects = parts.headers.contains_key(header::EXPECT);
         let mut incoming = Incoming::new(body, expects);
 
@@ -333,10 +335,14 @@ impl Tus {
             Err(refusal) => (Err(refusal), None, None),
         };
         let refused = outcome.is_err();
+        let theirs = matches!(outcome, Ok(Outcome::Answered { .. }));
         let broken =
             matches!(outcome, Err(Refusal::BodyIdle | Refusal::BodySlow | Refusal::Draining));
         let mut answer = wire::write(dialect, &offer, outcome);
         wire::sign(&mut answer, &id);
+        if download.is_none() && !is_head && !theirs {
+            wire::add_content_digest(&mut answer, dialect, wanted);
+        }
         wire::add_cors(&inner.policy.cors, preflight, &cors_request, &mut answer.headers);
         // A client that is still sending may not look at the answer before it is done, and a
         // connection closed on it would take the answer away.

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    digests::Running,
     exchange::{Exchange, refuse},
     incoming::{Frame, Incoming},
     interim::Teller,
     later,
-    session::Session,
+    session::{Record, Session},
 };
 use crate::{
     hooks::{Hooks as _, Progress},
@@ -17,7 +18,7 @@ use crate::{
         admit::Admission,
         intake::{Ending, Intake, Take, Verdict},
     },
-    store::{Blocking, ChunkWriter, StoreError, Stored},
+    store::{Blocking, ChunkWriter, Lease, StoreError, Stored},
     wire,
 };
 
@@ -43,13 +44,23 @@ where
     let mut intake = Intake::new(admission);
     let start = admission.start;
     let blocking = exchange.blocking;
-    let mut sink =
-        Sink { session, blocking, writer: None, start, at: start, synced: start, failed: None };
     // What is still to be proven may yet be cut, and an offset never goes down (RUFH, 4.1.1).
     let counts = admission.promise == Promise::None && !admission.sealed;
-    let policy = &sink.session.tus.policy;
+    let (lease, record, running) = session.split();
+    let mut sink = Sink {
+        record,
+        running,
+        counts,
+        blocking,
+        writer: None,
+        start,
+        at: start,
+        synced: start,
+        failed: None,
+    };
+    let policy = &sink.record.tus.policy;
     let teller = exchange.interim.teller(policy).filter(|_| counts);
-    let mut ending = take(&mut sink, &mut intake, body, teller).await;
+    let mut ending = take(exchange, lease, &mut sink, &mut intake, body, teller).await;
     // The end of a write decides as much as the write itself: nothing is told that is not synced.
     sink.end().await;
     let (synced, failed) = (sink.synced, sink.failed);
@@ -78,7 +89,11 @@ where
 
 /// Where the bytes of a request go.
 struct Sink<'s, 't> {
-    session: &'s Session<'t>,
+    record: Record<'s, 't>,
+    /// The digests of the whole that are wanted.
+    running: &'s mut Option<Running>,
+    /// Whether what was synced counts, so that it may be recorded how far they are.
+    counts: bool,
     blocking: Blocking,
     writer: Option<Box<dyn ChunkWriter>>,
     start: u64,
@@ -105,15 +120,36 @@ impl Sink<'_, '_> {
     /// What the client is to hear; it is noted as well.
     async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal> {
         let length = chunk.len() as u64;
+        let seen = self.running.is_some().then(|| chunk.clone());
         if let Err(error) = self.push(chunk).await {
             let refusal = self.refuse(&error);
             self.writer = None;
             self.failed = Some(Failed::Write(refusal.clone()));
             return Err(refusal);
         }
+        // Only what was stored, and before the client may send more: its buffer is free then.
+        if let (Some(running), Some(seen)) = (self.running.as_mut(), seen) {
+            running.show(self.at, &seen);
+        }
         self.at += length;
-        if self.at - self.synced >= self.session.tus.policy.sync_every {
+        if self.at - self.synced >= self.record.tus.policy.sync_every {
             self.sync().await?;
+            self.save().await?;
+        }
+        Ok(())
+    }
+
+    /// Records how far the digests are, so that a crash has fewer bytes read again.
+    async fn save(&mut self) -> Result<(), Refusal> {
+        let Some(running) = self.running.as_ref().filter(|_| self.counts) else { return Ok(()) };
+        if let Err(refusal) = self.record.update(|upload| running.save(upload)).await {
+            let upload = &self.record.upload.id;
+            tracing::warn!(%upload, ?refusal, "cannot save how far a digest is");
+            if let Err(refusal) = self.record.reload().await {
+                // The bytes are durable, but what the record says is not known any more.
+                self.failed = Some(Failed::Write(refusal.clone()));
+                return Err(refusal);
+            }
         }
         Ok(())
     }
@@ -122,8 +158,8 @@ impl Sink<'_, '_> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             None => {
-                let locator = &self.session.upload.locator;
-                let opened = self.session.tus.chunks.open(locator, self.start, self.blocking).await;
+                let locator = &self.record.upload.locator;
+                let opened = self.record.tus.chunks.open(locator, self.start, self.blocking).await;
                 self.writer.insert(opened?)
             }
         };
@@ -154,10 +190,10 @@ impl Sink<'_, '_> {
     }
 
     fn refuse(&self, error: &StoreError) -> Refusal {
-        match refuse(error, "write", &self.session.upload.id) {
+        match refuse(error, "write", &self.record.upload.id) {
             // The record names the object: that it is gone or held is our failure.
             Refusal::NotFound | Refusal::AlreadyExists | Refusal::Locked => {
-                tracing::error!(upload = %self.session.upload.id, %error, "cannot write");
+                tracing::error!(upload = %self.record.upload.id, %error, "cannot write");
                 Refusal::Internal
             }
             refusal => refusal,
@@ -167,6 +203,8 @@ impl Sink<'_, '_> {
 
 /// Takes frames until the body ends, by itself or because somebody wants it to.
 async fn take<B>(
+    exchange: &Exchange<'_>,
+    lease: &dyn Lease,
     sink: &mut Sink<'_, '_>,
     intake: &mut Intake,
     body: &mut Incoming<'_, B>,
@@ -176,10 +214,10 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: fmt::Display,
 {
-    let session = sink.session;
-    let (tus, policy) = (session.tus, &session.tus.policy);
-    let mut preempted = session.lease.preempted();
-    let mut progress = ProgressClock::new(policy.progress_every, &session.upload, sink.start);
+    let tus = sink.record.tus;
+    let policy = &tus.policy;
+    let mut preempted = lease.preempted();
+    let mut progress = ProgressClock::new(policy.progress_every, sink.record.upload, sink.start);
     let mut trailer = None;
     // What the client is to hear once the last call is over, and when that is.
     let mut stop: Option<(Refusal, Instant)> = None;
@@ -216,11 +254,12 @@ where
             }
             Step::Frame(None) => return Ending::Clean(trailer),
             Step::Frame(Some(Err(error))) => {
-                tracing::debug!(upload = %session.upload.id, %error, "the body broke");
+                tracing::debug!(upload = %sink.record.upload.id, %error, "the body broke");
                 return Ending::Cut(stop.map_or(Refusal::BodyBroken, |(refusal, _)| refusal));
             }
             Step::Frame(Some(Ok(Frame::Trailers(trailers)))) => {
-                trailer = wire::read_trailers(&trailers).transpose();
+                let read = wire::read_trailers(&trailers, exchange.dialect, &exchange.offer);
+                trailer = read.transpose();
             }
             // A frame without bytes is no sign of life.
             Step::Frame(Some(Ok(Frame::Data(data)))) if data.is_empty() => {}

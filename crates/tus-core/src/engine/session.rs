@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{
     Inner, complete,
+    digests::Running,
     exchange::{refuse, refuse_bytes},
     finish,
 };
@@ -17,7 +18,36 @@ pub(super) struct Session<'t> {
     pub(super) lease: Box<dyn Lease>,
     pub(super) upload: Upload,
     pub(super) stored: Stored,
+    /// The digests of the whole, as far as this session has computed them.
+    pub(super) running: Option<Running>,
     revision: Revision,
+}
+
+/// The record of an upload under its lease, without anything else of the session.
+pub(super) struct Record<'s, 't> {
+    pub(super) tus: &'t Arc<Inner>,
+    pub(super) upload: &'s mut Upload,
+    revision: &'s mut Revision,
+}
+
+impl Record<'_, '_> {
+    /// Changes it, on top of whatever others have changed in it meanwhile.
+    ///
+    /// Under the lease nobody else writes bytes, but a final may add itself to its parts' records
+    /// at any time; so a conflict reads again and applies the change anew.
+    pub(super) async fn update(&mut self, change: impl Fn(&mut Upload)) -> Result<(), Refusal> {
+        let read = (&*self.upload, *self.revision);
+        (*self.upload, *self.revision) = update(self.tus, read, true, change).await?;
+        Ok(())
+    }
+
+    /// Reads it again: an update that failed may have taken effect all the same.
+    pub(super) async fn reload(&mut self) -> Result<(), Refusal> {
+        let id = &self.upload.id;
+        let loaded = self.tus.meta.load(id).await;
+        (*self.upload, *self.revision) = loaded.map_err(|error| refuse(&error, "load", id))?;
+        Ok(())
+    }
 }
 
 impl<'t> Session<'t> {
@@ -77,7 +107,7 @@ impl<'t> Session<'t> {
         match tus.meta.load(id).await {
             Ok((upload, revision)) => {
                 let stored = Stored { length: 0, synced: true, modified: upload.created_at };
-                Ok(Self { tus, lease, upload, stored, revision })
+                Ok(Self { tus, lease, upload, stored, running: None, revision })
             }
             Err(error) => {
                 lease.release().await;
@@ -96,24 +126,20 @@ impl<'t> Session<'t> {
         self.lease.release().await;
     }
 
-    /// Changes the record, on top of whatever others have changed in it meanwhile.
-    ///
-    /// Under the lease nobody else writes bytes, but a final may add itself to its parts' records
-    /// at any time; so a conflict reads again and applies the change anew.
-    pub(super) async fn update(&mut self, change: impl Fn(&mut Upload)) -> Result<(), Refusal> {
-        let read = (&self.upload, self.revision);
-        let (upload, revision) = update(self.tus, read, true, change).await?;
-        self.upload = upload;
-        self.revision = revision;
-        Ok(())
+    /// What a request needs that writes, each on its own.
+    pub(super) fn split(&mut self) -> (&dyn Lease, Record<'_, 't>, &mut Option<Running>) {
+        let Self { tus, lease, upload, running, revision, .. } = self;
+        (&**lease, Record { tus, upload, revision }, running)
     }
 
-    /// Reads the record again: an update that failed may have taken effect all the same.
+    /// Changes the record, as [`Record::update`] does.
+    pub(super) async fn update(&mut self, change: impl Fn(&mut Upload)) -> Result<(), Refusal> {
+        self.split().1.update(change).await
+    }
+
+    /// Reads the record again, as [`Record::reload`] does.
     pub(super) async fn reload(&mut self) -> Result<(), Refusal> {
-        let id = &self.upload.id;
-        let loaded = self.tus.meta.load(id).await;
-        (self.upload, self.revision) = loaded.map_err(|error| refuse(&error, "load", id))?;
-        Ok(())
+        self.split().1.reload().await
     }
 
     /// Reads again how many bytes there are.

@@ -170,7 +170,7 @@ async fn tell_ended(tus: &Arc<Inner>, upload: &Upload, gone: &Gone) -> Result<()
     let Some(event) = gone.event.clone() else { return Ok(()) };
     let ended = Ended::new(event, Arc::new(upload.clone()), gone.stored);
     let told = match gone.reason {
-        GoneReason::Terminated | GoneReason::Outgrown => {
+        GoneReason::Terminated | GoneReason::Outgrown | GoneReason::DigestMismatch => {
             tus.hook("on_terminated", tus.hooks.on_terminated(ended)).await
         }
         GoneReason::Expired => tus.hook("on_expired", tus.hooks.on_expired(ended)).await,

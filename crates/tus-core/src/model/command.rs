@@ -1,6 +1,6 @@
 use http::HeaderValue;
 
-use super::{Digest, Metadata, Refusal, UploadId};
+use super::{Algorithm, Digest, Metadata, Refusal, UploadId};
 
 /// What a request asks for, whatever dialect it speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(crate) struct Create {
     pub elsewhere: bool,
     /// The first bytes, when the request brings some.
     pub content: Option<Content>,
+    /// What is said of all bytes together.
+    pub whole: Whole,
 }
 
 /// The role that a creation asks for.
@@ -62,6 +64,8 @@ pub(crate) struct Append {
     pub completes: Completes,
     /// The bytes.
     pub content: Content,
+    /// What all bytes of the upload together have to be.
+    pub expected: Option<Digest>,
 }
 
 /// When an upload is complete, as the client of one request sees it.
@@ -109,6 +113,15 @@ pub(crate) enum Promise {
     Digest(Digest),
     /// A digest that follows the body in a trailer (tus 1.0.0, Checksum).
     Trailer,
+}
+
+/// What a creation says of the digest of all bytes of the upload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Whole {
+    /// What it has to be.
+    pub expected: Option<Digest>,
+    /// Which one the client wants to hear.
+    pub wanted: Option<Algorithm>,
 }
 
 /// A download.

@@ -21,12 +21,12 @@ mod upload;
 
 #[cfg(feature = "engine")]
 pub(crate) use command::{
-    Append, Command, Completes, Content, Create, CreateKind, Promise, RangeSpec, Read,
+    Append, Command, Completes, Content, Create, CreateKind, Promise, RangeSpec, Read, Whole,
 };
 pub use cors::{Cors, InvalidOrigin, OriginPattern, Origins};
-pub use digest::{Algorithm, Digest};
+pub use digest::{Algorithm, Digest, DigestState, WholeDigest};
 #[cfg(feature = "engine")]
-pub(crate) use hashers::Hashers;
+pub(crate) use hashers::{Hasher, Hashers};
 pub use metadata::{Metadata, MetadataError};
 pub use origin::Origin;
 #[cfg(feature = "engine")]

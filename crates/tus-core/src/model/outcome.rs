@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Algorithm, GoneReason, Rejection, Reply, Timestamp};
+use super::{Algorithm, Digest, GoneReason, Rejection, Reply, Timestamp};
 
 /// What became of a request, whatever dialect it spoke.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
         limits: UploadLimits,
         /// What stopped its body, of which some bytes are kept.
         stopped: Option<Refusal>,
+        /// The digest of all its bytes, when it is complete and its client wants to hear it.
+        digest: Option<Digest>,
     },
     /// The resource that the upload was sent to has answered.
     Answered {
@@ -53,6 +55,8 @@ pub(crate) enum Outcome {
         location: String,
         /// What bounds it.
         limits: UploadLimits,
+        /// The digest of all its bytes, when it is complete and its client wants to hear it.
+        digest: Option<Digest>,
     },
     /// The upload is no more.
     Terminated,
@@ -145,6 +149,8 @@ pub(crate) struct UploadView {
     pub complete: bool,
     /// What bounds it.
     pub limits: UploadLimits,
+    /// The digest of all its bytes, when it is complete and its client wants to hear it.
+    pub digest: Option<Digest>,
 }
 
 /// What a download is about to send.
@@ -240,6 +246,8 @@ pub(crate) enum Refusal {
     DigestMismatch,
     /// The digest that was promised did not come.
     DigestMissing,
+    /// All bytes of the upload together do not have the digest that they were to have.
+    WholeDigestMismatch,
     /// Another request holds the upload, or its finish is still going on.
     Locked,
     /// Another request asked for the upload while this one wrote; its bytes are kept.

@@ -47,7 +47,8 @@ pub struct Policy {
     pub defer_length: bool,
     /// Whether a creation may bring the first bytes. Default yes.
     pub creation_with_upload: bool,
-    /// Whether a request may promise a checksum of its body. Default yes.
+    /// Whether a request may promise a digest of its body, and an upload one of the whole; else
+    /// checksums of tus are refused, and the digest fields of RFC 9530 ignored. Default yes.
     pub checksum: bool,
     /// Whether clients may terminate uploads. Default yes.
     pub termination: bool,

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Metadata, Origin, Rejection, Reply, Timestamp};
+use super::{Algorithm, Digest, Metadata, Origin, Rejection, Reply, Timestamp, WholeDigest};
 
 /// The name of an upload: the last segment of its URL.
 ///
@@ -182,6 +182,8 @@ pub enum GoneReason {
     Moved,
     /// Its client sent more bytes than it had declared (RUFH, section 4.1.3 and 4.4.2).
     Outgrown,
+    /// Its bytes were all there, and did not have the digest that they were to have.
+    DigestMismatch,
 }
 
 /// Where the application wants a finished upload to be put, as far as the store has a choice.
@@ -235,6 +237,9 @@ pub struct Upload {
     /// Bytes from here on are unproven: a digest was promised and has not been verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
+    /// The digests of all its bytes that were asked for, one for an algorithm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<WholeDigest>,
     /// An upper bound of this upload alone, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_size: Option<u64>,
@@ -273,6 +278,19 @@ impl Upload {
             Kind::Final { parts } => Some(parts),
             Kind::Single | Kind::Partial => None,
         }
+    }
+
+    /// The digest of all bytes, by algorithm, once it is complete and if that was asked for.
+    pub fn digest(&self, algorithm: Algorithm) -> Option<&Digest> {
+        let mut values = self.digests.iter().filter_map(|digest| digest.value.as_ref());
+        values.find(|value| value.algorithm == algorithm)
+    }
+
+    /// The digest that the client of a complete upload wants to hear.
+    #[cfg(feature = "engine")]
+    pub(crate) fn told_digest(&self) -> Option<&Digest> {
+        let told = self.digests.iter().find(|digest| digest.told);
+        told.and_then(|digest| digest.value.as_ref()).filter(|_| self.is_complete())
     }
 
     /// When a sweeper should look at this upload, or `None` if never.

@@ -1,11 +1,11 @@
 //! May this request write, from where, how much, and what must be proven about it?
 
 use super::{
-    expire,
+    digests, expire,
     limits::{self, Limits},
 };
 use crate::model::{
-    Append, Completes, GoneReason, Phase, Policy, Promise, Refusal, Timestamp, Upload,
+    Append, Completes, Digest, GoneReason, Phase, Policy, Promise, Refusal, Timestamp, Upload,
 };
 
 /// The leave to write.
@@ -30,6 +30,8 @@ pub(crate) struct Admission {
     /// Whether the upload is complete in another way from this request on than it was before: by
     /// its length, or when a client says so.
     pub(crate) turns: bool,
+    /// What all bytes of the upload have to be, if the record does not know that yet.
+    pub(crate) expected: Option<Digest>,
 }
 
 /// How many bytes a request may bring.
@@ -71,6 +73,7 @@ pub(crate) fn check_head(append: &Append, upload: &Upload, policy: &Policy) -> R
     if append.length.is_some_and(|length| length < append.at) {
         return Err(Refusal::LengthTooShort);
     }
+    digests::newly_expected(upload, append.expected.as_ref())?;
     let limits = Limits::of(policy, upload.max_size);
     limits.check(append.length)?;
     limits::check_append(append.completes, append.content.length, policy)?;
@@ -124,6 +127,7 @@ pub(crate) fn admit(
         sealed,
         completes: append.completes,
         turns: !sealed && upload.awaits_end != awaits_end(append.completes, upload),
+        expected: digests::newly_expected(upload, append.expected.as_ref())?,
     })
 }
 

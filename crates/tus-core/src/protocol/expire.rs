@@ -46,7 +46,11 @@ pub(crate) fn gone(
 ) -> Gone {
     let remember = match reason {
         GoneReason::Terminated => std::time::Duration::ZERO,
-        GoneReason::Expired | GoneReason::PartLost | GoneReason::Moved | GoneReason::Outgrown => {
+        GoneReason::Expired
+        | GoneReason::PartLost
+        | GoneReason::Moved
+        | GoneReason::Outgrown
+        | GoneReason::DigestMismatch => {
             policy.expiry.map_or(std::time::Duration::from_secs(24 * 3600), |e| e.remember)
         }
     };

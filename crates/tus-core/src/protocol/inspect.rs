@@ -28,6 +28,7 @@ pub(crate) fn view(
         reply: None,
         complete: false,
         limits: limits::told(policy, upload.max_size, expires_at, now),
+        digest: upload.told_digest().cloned(),
     };
     match &upload.phase {
         Phase::Open if upload.parts().is_some() => view.offset = None,

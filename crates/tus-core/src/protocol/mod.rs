@@ -14,6 +14,7 @@
 pub(crate) mod admit;
 pub(crate) mod concat;
 pub(crate) mod create;
+pub(crate) mod digests;
 pub(crate) mod expire;
 pub(crate) mod inspect;
 pub(crate) mod intake;

@@ -1,18 +1,19 @@
 //! What to record before and after the bytes, and what to answer.
 
-use super::{admit::Admission, intake::Verdict};
-use crate::model::{Completes, Promise, Refusal, Upload};
+use super::{admit::Admission, digests, intake::Verdict};
+use crate::model::{Completes, Digest, Promise, Refusal, Upload};
 
 /// What must be recorded before the first byte is written, if anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Preparation {
     length: Option<u64>,
     fence: Option<u64>,
     turns: bool,
+    expected: Option<Digest>,
 }
 
-/// Fences off bytes that have to be proven first, records a length that was declared, and by what
-/// the upload will be complete.
+/// Fences off bytes that have to be proven first, records a length that was declared, what the whole
+/// has to be, and by what the upload will be complete.
 ///
 /// With a promise the rest waits for its proof: a mismatch must leave no trace of the request.
 pub(crate) fn prepare(admission: &Admission) -> Option<Preparation> {
@@ -20,21 +21,28 @@ pub(crate) fn prepare(admission: &Admission) -> Option<Preparation> {
     let fence = promised.then_some(admission.start);
     let length = admission.length.filter(|_| admission.declares && !promised);
     let turns = admission.turns && !promised;
-    (fence.is_some() || length.is_some() || turns).then_some(Preparation { length, fence, turns })
+    let expected = admission.expected.clone().filter(|_| !promised);
+    let prepares = fence.is_some() || length.is_some() || turns || expected.is_some();
+    prepares.then_some(Preparation { length, fence, turns, expected })
 }
 
 impl Preparation {
     /// Changes the record.
-    pub(crate) fn apply(self, upload: &mut Upload) {
+    pub(crate) fn apply(&self, upload: &mut Upload) {
         upload.length = upload.length.or(self.length);
         upload.fence = self.fence;
         upload.awaits_end ^= self.turns;
+        if let Some(expected) = &self.expected {
+            digests::expect(&mut upload.digests, expected);
+        }
     }
 }
 
 /// How a request ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settlement {
+    /// Whether what came counts.
+    pub(crate) kept: bool,
     /// The offset to which the bytes must be cut back.
     pub(crate) cut_to: Option<u64>,
     /// The upload's offset from now on.
@@ -48,6 +56,7 @@ pub(crate) struct Settlement {
     length: Option<u64>,
     lifts: bool,
     turns: bool,
+    expected: Option<Digest>,
 }
 
 /// Settles a request whose bytes reach to `stored`.
@@ -80,6 +89,7 @@ pub(crate) fn settle(admission: &Admission, verdict: Verdict, stored: u64) -> Se
         Completes::WithThisBody | Completes::Later => false,
     };
     Settlement {
+        kept,
         cut_to,
         offset,
         completes,
@@ -89,13 +99,17 @@ pub(crate) fn settle(admission: &Admission, verdict: Verdict, stored: u64) -> Se
         lifts: promised || cut_to.is_some(),
         // Now that it is proven, or back again.
         turns: admission.turns && promised == kept,
+        expected: admission.expected.clone().filter(|_| kept && promised),
     }
 }
 
 impl Settlement {
     /// Whether the record must change.
     pub(crate) fn changes(&self, upload: &Upload) -> bool {
-        upload.length != self.length || self.turns || (self.lifts && upload.fence.is_some())
+        upload.length != self.length
+            || self.turns
+            || (self.lifts && upload.fence.is_some())
+            || self.expected.is_some()
     }
 
     /// Changes the record.
@@ -104,6 +118,9 @@ impl Settlement {
         upload.awaits_end ^= self.turns;
         if self.lifts {
             upload.fence = None;
+        }
+        if let Some(expected) = &self.expected {
+            digests::expect(&mut upload.digests, expected);
         }
     }
 }

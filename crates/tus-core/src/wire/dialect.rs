@@ -6,11 +6,11 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{
-    Answer, Head, Offer, Target, Understood, answer, fields, names,
+    Answer, Head, Offer, Target, Understood, answer, digests, fields, names,
     rufh::{self, Interop},
     tus1,
 };
-use crate::model::{Command, Discovery, Outcome, Refusal, UploadLimits};
+use crate::model::{Command, Discovery, Extension, Outcome, Refusal, UploadLimits};
 
 /// The language of one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,10 @@ fn discovered(offer: &Offer, discovery: &Discovery, creates: bool) -> Answer {
     }
     if offer.rufh && creates {
         rufh::add_limits(&mut answer.headers, &discovery.limits, Interop::Final);
+        if discovery.has(Extension::Checksum) {
+            digests::add_preferences(&mut answer.headers, &names::WANT_CONTENT_DIGEST);
+            digests::add_preferences(&mut answer.headers, &names::WANT_REPR_DIGEST);
+        }
     }
     answer
 }

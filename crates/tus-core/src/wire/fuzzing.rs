@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 
 use super::{
     Answer, BodyShape, Dialect, Head, Mount, Offer, dialect, disposition, fields,
-    location::Forwarded, names, read_trailers, rufh, structured,
+    location::Forwarded, names, rufh, structured, trailers,
 };
 use crate::model::{
     Algorithm, Command, Completes, Content, CreateKind, Digest, Discovery, Extension, Metadata,
@@ -211,8 +211,8 @@ pub fn checksum(text: &str) -> Option<Digest> {
 }
 
 /// Reads the digest that trailers bring; `None` if it cannot be read.
-pub fn trailers(trailers: &HeaderMap) -> Option<Option<Digest>> {
-    read_trailers(trailers).ok()
+pub fn trailers(fields: &HeaderMap) -> Option<Option<Digest>> {
+    trailers::checksum(fields).ok()
 }
 
 /// Reads the value of a `Range`.

@@ -25,6 +25,10 @@ headers! {
     UPLOAD_INCOMPLETE = "upload-incomplete";
     UPLOAD_LIMIT = "upload-limit";
     INTEROP_VERSION = "upload-draft-interop-version";
+    CONTENT_DIGEST = "content-digest";
+    REPR_DIGEST = "repr-digest";
+    WANT_CONTENT_DIGEST = "want-content-digest";
+    WANT_REPR_DIGEST = "want-repr-digest";
     METHOD_OVERRIDE = "x-http-method-override";
     X_FORWARDED_FOR = "x-forwarded-for";
     X_FORWARDED_HOST = "x-forwarded-host";
@@ -51,11 +55,13 @@ pub(crate) const CACHE_CONTROL_NO_STORE: &str = "no-store";
 
 /// Every request header that is read, for preflights.
 pub(crate) static READ: &[&HeaderName] = &[
+    &CONTENT_DIGEST,
     &http::header::CONTENT_DISPOSITION,
     &http::header::CONTENT_TYPE,
     &http::header::IF_NONE_MATCH,
     &http::header::IF_RANGE,
     &http::header::RANGE,
+    &REPR_DIGEST,
     &TUS_RESUMABLE,
     &UPLOAD_CHECKSUM,
     &UPLOAD_COMPLETE,
@@ -66,6 +72,8 @@ pub(crate) static READ: &[&HeaderName] = &[
     &UPLOAD_LENGTH,
     &UPLOAD_METADATA,
     &UPLOAD_OFFSET,
+    &WANT_CONTENT_DIGEST,
+    &WANT_REPR_DIGEST,
     &METHOD_OVERRIDE,
     &X_REQUEST_ID,
 ];
@@ -74,11 +82,13 @@ pub(crate) static READ: &[&HeaderName] = &[
 pub(crate) static SENT: &[&HeaderName] = &[
     &http::header::ACCEPT_RANGES,
     &http::header::ALLOW,
+    &CONTENT_DIGEST,
     &http::header::CONTENT_DISPOSITION,
     &http::header::CONTENT_LENGTH,
     &http::header::CONTENT_RANGE,
     &http::header::ETAG,
     &http::header::LOCATION,
+    &REPR_DIGEST,
     &http::header::RETRY_AFTER,
     &TUS_CHECKSUM_ALGORITHM,
     &TUS_EXTENSION,
@@ -95,5 +105,7 @@ pub(crate) static SENT: &[&HeaderName] = &[
     &UPLOAD_LIMIT,
     &UPLOAD_METADATA,
     &UPLOAD_OFFSET,
+    &WANT_CONTENT_DIGEST,
+    &WANT_REPR_DIGEST,
     &X_REQUEST_ID,
 ];

@@ -171,6 +171,11 @@ pub(super) fn say(refusal: &Refusal) -> Said {
             "checksum_mismatch",
             "The bytes do not have this checksum; none of them was kept.",
         ),
+        Refusal::WholeDigestMismatch => (
+            checksum_mismatch(),
+            "digest_mismatch",
+            "The upload does not have the digest that it was to have; it has ended.",
+        ),
         Refusal::DigestMissing => (
             StatusCode::BAD_REQUEST,
             "checksum_missing",
@@ -253,6 +258,7 @@ fn gone(reason: GoneReason) -> &'static str {
         GoneReason::PartLost => "A part of this upload is gone.",
         GoneReason::Moved => "The file was moved away, changed or replaced.",
         GoneReason::Outgrown => "More bytes came than were declared.",
+        GoneReason::DigestMismatch => "The upload did not have the digest that it was to have.",
     }
 }
 

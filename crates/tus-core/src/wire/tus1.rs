@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::{
     Answer, Head, Offer, Target, Understood,
     answer::{answered, empty, insert, replied},
-    download, fields, names, refusals,
+    digests, download, fields, names, refusals, trailers,
 };
 use crate::model::{
     Append, Command, Completes, Content, Create, CreateKind, Discovery, Extension, Metadata,
@@ -118,8 +118,9 @@ fn read_create(head: &Head<'_>, offer: &Offer) -> Result<Create, Refusal> {
         return Err(Refusal::FinalIsReadOnly);
     }
     let concat = concat.map(str::to_owned);
-    let completes = Completes::AtItsLength;
-    Ok(Create { length, kind, metadata, concat, completes, elsewhere: false, content })
+    let (completes, elsewhere) = (Completes::AtItsLength, false);
+    let whole = digests::whole(head.headers, offer)?;
+    Ok(Create { length, kind, metadata, concat, completes, elsewhere, content, whole })
 }
 
 /// The body of a creation (tus 1.0.0, Creation With Upload). Where there is none, its type does
@@ -167,7 +168,8 @@ fn read_append(head: &Head<'_>, offer: &Offer) -> Result<Append, Refusal> {
         .ok_or(Refusal::MissingHeader("upload-offset"))?;
     let length = fields::single_integer(head.headers, &names::UPLOAD_LENGTH)?;
     let content = Content { length: head.body.length, digest: read_promise(head, offer)? };
-    Ok(Append { at, length, completes: Completes::AtItsLength, content })
+    let expected = digests::expected(head.headers, offer)?;
+    Ok(Append { at, length, completes: Completes::AtItsLength, content, expected })
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -191,11 +193,7 @@ fn read_promise(head: &Head<'_>, offer: &Offer) -> Result<Promise, Refusal> {
         offered(Extension::Checksum)?;
         return fields::checksum(text).map(Promise::Digest);
     }
-    let declared = head.headers.get_all(header::TRAILER).iter().any(|line| {
-        let names = line.to_str().unwrap_or_default().split(',').map(str::trim);
-        names.into_iter().any(|name| name.eq_ignore_ascii_case("upload-checksum"))
-    });
-    if declared {
+    if trailers::declared(head.headers, &names::UPLOAD_CHECKSUM) {
         offered(Extension::ChecksumTrailer)?;
         return Ok(Promise::Trailer);
     }
@@ -212,13 +210,14 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
         }
         // What stopped a body of which some bytes are kept, its client hears when it goes on
         // (tus 1.0.0, Creation With Upload: accept as many bytes as possible).
-        Ok(Outcome::Created { location, offset, expires_at, reply, .. }) => {
+        Ok(Outcome::Created { location, offset, expires_at, reply, digest, .. }) => {
             let mut answer = replied(StatusCode::CREATED, reply);
             insert(&mut answer.headers, &header::LOCATION, location);
             if let Some(offset) = offset {
                 answer.headers.insert(&names::UPLOAD_OFFSET, offset.into());
             }
             add_expiry(&mut answer.headers, expires_at);
+            digests::add_whole(&mut answer.headers, digest.as_ref());
             answer
         }
         Ok(Outcome::Answered { reply, offset, .. }) => {
@@ -227,10 +226,11 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>) -> Answer {
             answer
         }
         Ok(Outcome::Inspected(view)) => inspected(view),
-        Ok(Outcome::Appended { offset, expires_at, reply, .. }) => {
+        Ok(Outcome::Appended { offset, expires_at, reply, digest, .. }) => {
             let mut answer = replied(StatusCode::NO_CONTENT, reply);
             answer.headers.insert(&names::UPLOAD_OFFSET, offset.into());
             add_expiry(&mut answer.headers, expires_at);
+            digests::add_whole(&mut answer.headers, digest.as_ref());
             answer
         }
         Ok(Outcome::Terminated) => empty(StatusCode::NO_CONTENT),
@@ -301,6 +301,7 @@ fn inspected(view: UploadView) -> Answer {
         insert(headers, &names::UPLOAD_CONCAT, concat);
     }
     add_expiry(headers, view.expires_at);
+    digests::add_whole(headers, view.digest.as_ref());
     answer
 }
 

@@ -106,6 +106,7 @@ fn upload(text: &str) -> Upload {
         origin: None,
         awaits_end: false,
         fence: None,
+        digests: Vec::new(),
         max_size: None,
         created_at: Timestamp::from_millis(1_700_000_000_000),
         expires_at: None,

@@ -33,7 +33,7 @@ pub enum Call {
     Update,
 }
 
-/// Counts what is written into a store, and can hold its calls.
+/// Counts what is written into a store and read from it, and can hold its calls.
 #[derive(Clone, Debug)]
 pub struct Watched<S> {
     inner: S,
@@ -43,6 +43,8 @@ pub struct Watched<S> {
 #[derive(Debug)]
 struct State {
     written: watch::Sender<u64>,
+    read: watch::Sender<u64>,
+    updates: watch::Sender<u64>,
     largest: watch::Sender<usize>,
     gates: Mutex<HashMap<Call, Gate>>,
 }
@@ -102,6 +104,8 @@ impl<S> Watched<S> {
     pub fn new(inner: S) -> Self {
         let state = State {
             written: watch::Sender::new(0),
+            read: watch::Sender::new(0),
+            updates: watch::Sender::new(0),
             largest: watch::Sender::new(0),
             gates: Mutex::default(),
         };
@@ -118,6 +122,16 @@ impl<S> Watched<S> {
     /// How many bytes were written in all, into all objects.
     pub fn written(&self) -> u64 {
         *self.state.written.borrow()
+    }
+
+    /// How many bytes were read in all, from all objects.
+    pub fn read(&self) -> u64 {
+        *self.state.read.borrow()
+    }
+
+    /// How many times a record was changed.
+    pub fn updates(&self) -> u64 {
+        *self.state.updates.borrow()
     }
 
     /// Waits until so many bytes were written in all.
@@ -173,7 +187,8 @@ impl<S: ChunkStore> ChunkStore for Watched<S> {
         at: &Locator,
         range: Range<u64>,
     ) -> Result<Box<dyn ChunkReader>, StoreError> {
-        self.inner.read(at, range).await
+        let inner = self.inner.read(at, range).await?;
+        Ok(Box::new(Reader { inner, state: Arc::clone(&self.state) }))
     }
 
     async fn remove(&self, at: &Locator) -> Result<(), StoreError> {
@@ -194,6 +209,22 @@ impl<S: ChunkStore> ChunkStore for Watched<S> {
 
     fn local_path(&self, at: &Locator) -> Option<PathBuf> {
         self.inner.local_path(at)
+    }
+}
+
+#[derive(Debug)]
+struct Reader {
+    inner: Box<dyn ChunkReader>,
+    state: Arc<State>,
+}
+
+#[async_trait]
+impl ChunkReader for Reader {
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let next = self.inner.next().await?;
+        let length = next.as_ref().map_or(0, Bytes::len) as u64;
+        self.state.read.send_modify(|read| *read += length);
+        Ok(next)
     }
 }
 
@@ -232,6 +263,7 @@ impl<S: MetaStore> MetaStore for Watched<S> {
 
     async fn update(&self, upload: &Upload, expected: Revision) -> Result<Revision, StoreError> {
         self.state.pass(Call::Update).await;
+        self.state.updates.send_modify(|updates| *updates += 1);
         self.inner.update(upload, expected).await
     }
 

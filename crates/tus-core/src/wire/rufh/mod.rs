@@ -18,10 +18,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::{
     Answer, Head, Offer, Target, Understood,
     answer::{answered, empty, insert, replied},
-    download, fields, names, structured,
+    digests, download, fields, names, structured,
 };
 use crate::model::{
-    Append, Command, Completes, Content, Create, CreateKind, Extension, Outcome, Promise, Refusal,
+    Append, Command, Completes, Content, Create, CreateKind, Extension, Outcome, Refusal,
     UploadLimits, UploadView,
 };
 
@@ -56,8 +56,8 @@ pub(super) fn read(
         return Err(Refusal::MethodNotAllowed { allow });
     }
     let command = match (&id, &method) {
-        (None, _) => Command::Create(read_create(head, interop)?),
-        (Some(_), &Method::PATCH) => Command::Append(read_append(head, interop)),
+        (None, _) => Command::Create(read_create(head, offer, interop)?),
+        (Some(_), &Method::PATCH) => Command::Append(read_append(head, offer, interop)),
         (Some(_), method) => {
             bare::check(head.headers, interop)?;
             match *method {
@@ -79,9 +79,10 @@ fn upload_methods(offer: &Offer) -> Vec<Method> {
 }
 
 /// RUFH, section 4.2: any request with `Upload-Complete` may begin an upload.
-fn read_create(head: &Head<'_>, interop: Interop) -> Result<Create, Refusal> {
+fn read_create(head: &Head<'_>, offer: &Offer, interop: Interop) -> Result<Create, Refusal> {
     let completes = completeness::of_creation(head.headers, interop)?;
-    let content = Content { length: head.body.length, digest: Promise::None };
+    let digest = digests::promise(head.headers, offer);
+    let content = Content { length: head.body.length, digest };
     Ok(Create {
         length: length(head, completes, 0)?,
         kind: CreateKind::Single,
@@ -90,6 +91,7 @@ fn read_create(head: &Head<'_>, interop: Interop) -> Result<Create, Refusal> {
         completes,
         elsewhere: *head.target == Target::Elsewhere,
         content: Some(content),
+        whole: digests::whole(head.headers, offer)?,
     })
 }
 
@@ -130,13 +132,15 @@ pub(crate) fn representation(headers: &HeaderMap) -> (HeaderMap, HeaderMap) {
 }
 
 /// RUFH, section 4.4.
-fn read_append(head: &Head<'_>, interop: Interop) -> Result<Append, Refusal> {
+fn read_append(head: &Head<'_>, offer: &Offer, interop: Interop) -> Result<Append, Refusal> {
     media::check(head.headers, interop)?;
     let at = structured::integer(head.headers, &names::UPLOAD_OFFSET)
         .ok_or(Refusal::MissingHeader("upload-offset"))?;
     let completes = completeness::of_append(head.headers, interop)?;
-    let content = Content { length: head.body.length, digest: Promise::None };
-    Ok(Append { at, length: length(head, completes, at)?, completes, content })
+    let digest = digests::promise(head.headers, offer);
+    let content = Content { length: head.body.length, digest };
+    let expected = digests::expected(head.headers, offer)?;
+    Ok(Append { at, length: length(head, completes, at)?, completes, content, expected })
 }
 
 /// The length that a request tells, in one of two ways; if in both, they MUST match (RUFH, section
@@ -156,7 +160,9 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>, interop: Interop) -> Answ
     let mut answer = match outcome {
         // OPTIONS has an answer of its own.
         Ok(Outcome::Discovered(_) | Outcome::Terminated) => empty(StatusCode::NO_CONTENT),
-        Ok(Outcome::Created { location, offset, reply, complete, limits, stopped, .. }) => {
+        Ok(Outcome::Created {
+            location, offset, reply, complete, limits, stopped, digest, ..
+        }) => {
             let mut answer = match &stopped {
                 Some(refusal) => problem::answer(refusal),
                 None => replied(StatusCode::CREATED, reply),
@@ -165,12 +171,13 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>, interop: Interop) -> Answ
             insert_missing(headers, &header::LOCATION, location);
             headers.insert(&names::UPLOAD_OFFSET, offset.unwrap_or(0).into());
             completeness::add(headers, complete, interop);
+            digests::add_whole(headers, digest.as_ref());
             if !complete {
                 add_limits(headers, &limits, interop);
             }
             answer
         }
-        Ok(Outcome::Appended { offset, reply, complete, location, limits, .. }) => {
+        Ok(Outcome::Appended { offset, reply, complete, location, limits, digest, .. }) => {
             let mut answer = match complete {
                 // As the creation would have been answered (RUFH, section 4.4.2).
                 true => replied(StatusCode::CREATED, reply),
@@ -179,6 +186,7 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>, interop: Interop) -> Answ
             let headers = &mut answer.headers;
             headers.insert(&names::UPLOAD_OFFSET, offset.into());
             completeness::add(headers, complete, interop);
+            digests::add_whole(headers, digest.as_ref());
             match complete {
                 true => insert_missing(headers, &header::LOCATION, location),
                 false => add_limits(headers, &limits, interop),
@@ -213,6 +221,7 @@ fn inspected(view: &UploadView, interop: Interop) -> Answer {
     if let Some(length) = view.length {
         headers.insert(&names::UPLOAD_LENGTH, length.into());
     }
+    digests::add_whole(headers, view.digest.as_ref());
     add_limits(headers, &view.limits, interop);
     answer
 }

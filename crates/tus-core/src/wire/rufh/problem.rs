@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::names;
+use super::{digests, names};
 use crate::{
     model::{Refusal, RequestId},
     wire::{
@@ -59,6 +59,10 @@ fn typed(refusal: &Refusal, status: StatusCode) -> (String, &'static str) {
 /// The words for a refusal, where tus has others.
 fn adapted(refusal: &Refusal) -> Said {
     let mut said = refusals::say(refusal);
+    if *refusal == Refusal::WholeDigestMismatch {
+        // 460 is tus's own.
+        said.status = StatusCode::BAD_REQUEST;
+    }
     let (status, code, text) = match refusal {
         Refusal::UnsupportedMediaType => {
             (said.status, said.code, "Content-Type must be application/partial-upload.")
@@ -74,16 +78,22 @@ fn adapted(refusal: &Refusal) -> Said {
             said.code,
             "The content is longer than what the upload still lacks.",
         ),
-        Refusal::DigestMismatch => (
-            StatusCode::BAD_REQUEST,
-            "digest_mismatch",
-            "The content does not have this digest; none of it was kept.",
-        ),
-        Refusal::DigestMissing => (
-            StatusCode::BAD_REQUEST,
-            "digest_missing",
-            "The digest that the request promised did not come; none of its content was kept.",
-        ),
+        Refusal::DigestMismatch => {
+            digests::add_preferences(&mut said.headers, &names::WANT_CONTENT_DIGEST);
+            (
+                StatusCode::BAD_REQUEST,
+                "digest_mismatch",
+                "The content does not have this digest; none of it was kept.",
+            )
+        }
+        Refusal::DigestMissing => {
+            digests::add_preferences(&mut said.headers, &names::WANT_CONTENT_DIGEST);
+            (
+                StatusCode::BAD_REQUEST,
+                "digest_missing",
+                "The digest that the request promised did not come; none of its content was kept.",
+            )
+        }
         // A client gives up after 4xx, and comes back after 5xx (RUFH, section 4.4.1).
         Refusal::Locked => {
             (StatusCode::SERVICE_UNAVAILABLE, said.code, "Another request holds this upload.")
