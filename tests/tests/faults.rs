@@ -10,6 +10,8 @@
 
 #[path = "faults/client.rs"]
 mod client;
+#[path = "faults/digests.rs"]
+mod digests;
 #[path = "faults/found.rs"]
 mod found;
 #[path = "faults/ground.rs"]
