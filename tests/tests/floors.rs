@@ -147,6 +147,25 @@ fn an_adapter_names_no_word_of_the_protocol() {
 }
 
 #[test]
+fn interim_responses_are_carried_by_a_crate_that_knows_only_the_seam() {
+    let mut seam = 0;
+    for (path, text) in sources(&root().join("crates/tus-interim/src")) {
+        for (at, name) in text.match_indices("tus_core::") {
+            let rest = &text[at + name.len()..];
+            let names = rest.strip_prefix('{').map_or_else(|| vec![word(rest)], members);
+            // Its documentation shows how a tower service of ours is served.
+            let docs = text[..at].lines().next_back().is_some_and(|l| l.contains("///"));
+            for name in names.iter().filter(|_| !docs) {
+                let allowed = ["Interim", "InterimGuard", "SendInterim"].contains(&name.as_str());
+                assert!(allowed, "{} uses tus_core::{name}", path.display());
+                seam += 1;
+            }
+        }
+    }
+    assert!(seam > 3, "the seam is not where this test looks for it");
+}
+
+#[test]
 fn the_nouns_and_the_store_traits_need_no_runtime() {
     let tree = |features: &[&str]| {
         let mut command = Command::new(env!("CARGO"));
