@@ -39,6 +39,10 @@ pub(crate) fn request(from: &HttpRequest, payload: Payload) -> Option<Request<Pa
         _ => Version::HTTP_11,
     };
     *to.headers_mut() = headers;
+    #[cfg(feature = "interim")]
+    if let Some(handle) = from.conn_data::<tus_interim::http1::Handle>() {
+        crate::interim::extend(handle, &mut to);
+    }
     Some(to)
 }
 

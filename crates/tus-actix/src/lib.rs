@@ -16,11 +16,16 @@
 //!
 //! actix-web shows no trailers, so `checksum-trailer` is not offered here.
 //!
+//! actix-web cannot send interim responses; with the feature `interim` an application can be served
+//! so that they are sent, on HTTP/1.1, see `interim`.
+//!
 //! When the server stops, call [`Tus::drain`] after `HttpServer::run` has returned, so that
 //! uploads in flight store what they have.
 
 mod bridge;
 mod finish;
+#[cfg(feature = "interim")]
+pub mod interim;
 mod resumable;
 
 use actix_web::{HttpRequest, HttpResponse, Scope, body::BoxBody, web};

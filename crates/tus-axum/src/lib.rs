@@ -16,6 +16,9 @@
 //! limit does not apply: uploads are streamed, and bounded by
 //! [`Policy::max_size`](tus_core::Policy::max_size).
 //!
+//! axum cannot send interim responses; with the feature `interim` a wrapper around its listener can,
+//! see `interim`.
+//!
 //! When the server is told to stop, let uploads in flight store what they have first:
 //!
 //! ```no_run
@@ -32,6 +35,8 @@
 //! ```
 
 mod finish;
+#[cfg(feature = "interim")]
+pub mod interim;
 mod resumable;
 
 use std::net::{IpAddr, SocketAddr};
@@ -82,6 +87,8 @@ async fn serve(
     let tail = below(request.uri().path(), segments).to_owned();
     let mount = uri.path().strip_suffix(&tail).unwrap_or_default().to_owned();
     *request.uri_mut() = uri;
+    #[cfg(feature = "interim")]
+    let _guard = interim::extend(&mut request);
     let arrival = Arrival::at(mount).with_tail(tail).with_peer(peer(&request)).with_trailers();
     tus_core::detached(tus, request, arrival).await
 }
@@ -90,6 +97,8 @@ async fn serve(
 fn peer(request: &Request) -> Option<IpAddr> {
     let extensions = request.extensions();
     let connected = extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    #[cfg(feature = "interim")]
+    let connected = connected.or_else(|| Some(interim::connection(request)?.address()?.ip()));
     extensions.get::<PeerAddr>().map(|peer| peer.0).or(connected)
 }
 

@@ -97,6 +97,10 @@ async fn answer(app: Router, tus: Tus, mount: &str, request: Request) -> Respons
     let prefix = whole.path().strip_suffix(path).unwrap_or_default().to_owned();
     arrival.mount.insert_str(0, &prefix);
     let arrival = arrival.with_peer(peer(&request)).with_trailers();
+    #[cfg(feature = "interim")]
+    let mut request = request;
+    #[cfg(feature = "interim")]
+    let _guard = crate::interim::extend(&mut request);
     let handler = move |request: http::Request<tus_core::Body>| async move {
         let mut request = request.map(Body::new);
         let whole = with_prefix(&prefix, request.uri());
