@@ -127,7 +127,7 @@ impl Server {
             let mut service = service.clone();
             async move {
                 poll_fn(|cx| service.poll_ready(cx)).await?;
-                let response = service.call(request.map(Body::http1)).await;
+                let response = service.call(request.map(Body::from)).await;
                 drop(guard);
                 response
             }
@@ -165,12 +165,14 @@ enum Version {
     Http2(RecvBody),
 }
 
-impl Body {
-    fn http1(body: Incoming) -> Self {
+impl From<Incoming> for Body {
+    fn from(body: Incoming) -> Self {
         Self(Version::Http1(body))
     }
+}
 
-    fn http2(body: RecvBody) -> Self {
+impl From<RecvBody> for Body {
+    fn from(body: RecvBody) -> Self {
         Self(Version::Http2(body))
     }
 }
@@ -221,7 +223,7 @@ impl<S: Service<Request<Body>>> Service<Request<RecvBody>> for Mapped<S> {
     }
 
     fn call(&mut self, request: Request<RecvBody>) -> S::Future {
-        self.0.call(request.map(Body::http2))
+        self.0.call(request.map(Body::from))
     }
 }
 

@@ -21,6 +21,7 @@ use tus_core::{
     BuildError, Cors, Expiry, InterimMode, PeerAddr, Policy, RequestId, TrustedProxy, Tus,
 };
 use tus_fs::{FsStore, OpenError};
+use tus_interim::server::Body as ReceivedBody;
 
 use crate::{
     config::{
@@ -175,7 +176,7 @@ pub(crate) fn limits(settings: &Settings) -> Limits {
 pub(crate) fn service(
     settings: &Settings,
     tus: Tus,
-) -> impl Service<Request<hyper::body::Incoming>, Response = Response, Error = Infallible, Future: Send>
+) -> impl Service<Request<ReceivedBody>, Response = Response, Error = Infallible, Future: Send>
 + Clone
 + Send
 + Sync
@@ -201,7 +202,7 @@ pub(crate) fn service(
 #[derive(Clone)]
 struct Incoming(Router);
 
-impl Service<Request<hyper::body::Incoming>> for Incoming {
+impl Service<Request<ReceivedBody>> for Incoming {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -210,7 +211,7 @@ impl Service<Request<hyper::body::Incoming>> for Incoming {
         Service::<Request<axum::body::Body>>::poll_ready(&mut self.0, cx)
     }
 
-    fn call(&mut self, mut request: Request<hyper::body::Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReceivedBody>) -> Self::Future {
         let unwelcome = request.extensions().get::<Unwelcome>().copied();
         if let Some(refusal) = unwelcome.and_then(|why| refuse(why, &request)) {
             return Box::pin(future::ready(Ok(refusal)));

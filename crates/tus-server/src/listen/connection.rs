@@ -8,20 +8,21 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
-use hyper::server::conn::{http1, http2};
+use hyper::body::Body;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tus_interim::{http1 as interim, http2, server};
 
 use super::door::Pass;
 use super::gulps::Gulps;
 use super::io::{Io, Stream};
 use super::patience::Patient;
 use super::pulse::{End, Pulse, Terms};
-use super::service::{Guest, per_request};
+use super::service::{Guest, PerRequest};
 use super::streams::Streams;
 use super::tls::Tls;
 use super::{BoxError, Limits, Peer};
@@ -82,7 +83,6 @@ impl Protocols {
         }
         let mut http2 = http2::Builder::new(Streams::new(limits.patience, limits.rate));
         http2
-            .timer(TokioTimer::new())
             .keep_alive_interval(limits.patience)
             .keep_alive_timeout(limits.patience)
             .max_concurrent_streams(limits.streams)
@@ -105,8 +105,11 @@ impl Protocols {
     /// what it was asked.
     pub(super) async fn serve<S, B>(self: Arc<Self>, accepted: Accepted, service: S)
     where
-        S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
+        S: tower_service::Service<
+                Request<server::Body>,
+                Response = Response<B>,
+                Error = Infallible,
+            > + Clone
             + Send
             + 'static,
         S::Future: Send + 'static,
@@ -122,8 +125,11 @@ impl Protocols {
 
     async fn converse<S, B>(&self, accepted: Accepted, service: S) -> Result<(), BoxError>
     where
-        S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
+        S: tower_service::Service<
+                Request<server::Body>,
+                Response = Response<B>,
+                Error = Infallible,
+            > + Clone
             + Send
             + 'static,
         S::Future: Send + 'static,
@@ -148,14 +154,23 @@ impl Protocols {
         };
         let pulse = Pulse::new(version);
         let stream = self.gulps.bound(stream);
-        let io = TokioIo::new(Io::new(stream, first, pulse.clone(), patience));
+        let io = Io::new(stream, first, pulse.clone(), patience);
         let guest = Guest::new(peer, version, pass, pulse.clone(), self.limits.head_fields);
-        let service = per_request(service, guest);
         let visit = Visit { pulse, terms, born, stopping };
         match version {
             // Boxed, so that no connection takes the memory of the other kind.
-            Version::Http1 => visit.drive(Box::pin(self.http1.serve_connection(io, service))).await,
-            Version::Http2 => visit.drive(Box::pin(self.http2.serve_connection(io, service))).await,
+            Version::Http1 => {
+                let io = interim::Io::new(io);
+                let service = PerRequest::new(service, guest.with_interim(io.handle()));
+                let service = service_fn(move |request| service.answer(request));
+                let connection = self.http1.serve_connection(TokioIo::new(io), service);
+                visit.drive(Box::pin(connection), |connection| connection.graceful_shutdown()).await
+            }
+            Version::Http2 => {
+                let service = PerRequest::new(service, guest);
+                let connection = self.http2.serve_connection(io, service);
+                visit.drive(Box::pin(connection), |connection| connection.graceful_shutdown()).await
+            }
         }
     }
 
@@ -185,10 +200,14 @@ struct Visit {
 }
 
 impl Visit {
-    async fn drive<C>(mut self, mut connection: Pin<Box<C>>) -> Result<(), BoxError>
+    async fn drive<C, E>(
+        mut self,
+        mut connection: Pin<Box<C>>,
+        take_no_more: impl FnOnce(Pin<&mut C>),
+    ) -> Result<(), BoxError>
     where
-        C: GracefulConnection,
-        C::Error: Into<BoxError>,
+        C: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
     {
         tokio::select! {
             ended = connection.as_mut() => return ended.map_err(Into::into),
@@ -198,7 +217,7 @@ impl Visit {
             },
             _ = self.stopping.wait_for(|stop| *stop) => {}
         }
-        connection.as_mut().graceful_shutdown();
+        take_no_more(connection.as_mut());
         tokio::select! {
             ended = connection => ended.map_err(Into::into),
             () = self.pulse.quiet_for(self.terms.head) => Err("the peer does not let go".into()),

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use bytes::Buf;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
@@ -104,8 +104,11 @@ impl Listener {
         shutdown: impl Future<Output = ()>,
     ) -> Stopped
     where
-        S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
+        S: tower_service::Service<
+                Request<tus_interim::server::Body>,
+                Response = Response<B>,
+                Error = Infallible,
+            > + Clone
             + Send
             + 'static,
         S::Future: Send + 'static,

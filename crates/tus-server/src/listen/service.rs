@@ -1,7 +1,7 @@
 //! What a connection calls for each request, and the answer on its way back.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,9 +9,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, Uri, header};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::service::{HttpService, service_fn};
+use hyper::body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tower_service::Service;
+use tus_interim::http1::Handle;
+use tus_interim::http2::RecvBody;
+use tus_interim::server;
 
 use super::connection::Version;
 use super::door::{Pass, Seat};
@@ -26,6 +29,8 @@ pub(super) struct Guest {
     pass: Pass,
     pulse: Pulse,
     fields: usize,
+    /// What sends interim responses over HTTP/1.
+    interim: Option<Handle>,
 }
 
 impl Guest {
@@ -36,25 +41,42 @@ impl Guest {
         pulse: Pulse,
         fields: usize,
     ) -> Self {
-        Self { peer, version, pass, pulse, fields }
+        Self { peer, version, pass, pulse, fields, interim: None }
+    }
+
+    /// The same, with a way to send interim responses.
+    pub(super) fn with_interim(self, interim: Handle) -> Self {
+        Self { interim: Some(interim), ..self }
     }
 }
 
 /// Calls a clone of the service for each request, with the peer in its extensions.
-pub(super) fn per_request<S, B>(
+pub(super) struct PerRequest<S> {
     service: S,
-    guest: Guest,
-) -> impl HttpService<Incoming, ResBody = Paced<B>, Error = Infallible, Future: Send> + Send
-where
-    S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Buf,
-{
-    service_fn(move |mut request: Request<Incoming>| {
+    guest: Arc<Guest>,
+}
+
+impl<S> PerRequest<S> {
+    pub(super) fn new(service: S, guest: Guest) -> Self {
+        Self { service, guest: Arc::new(guest) }
+    }
+
+    /// Answers a request of either version.
+    pub(super) fn answer<I, B>(
+        &self,
+        request: Request<I>,
+    ) -> impl Future<Output = Result<Response<Paced<B>>, Infallible>> + Send + use<I, B, S>
+    where
+        I: Into<server::Body>,
+        S: Service<Request<server::Body>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Send + 'static,
+    {
+        let mut request = request.map(Into::into);
+        let guest = self.guest.as_ref();
         let entered = guest.pulse.enter();
         let (seat, mut unwelcome) = guest.pass.request();
         // HTTP/1 counts them where it reads them.
@@ -67,10 +89,12 @@ where
         request.extensions_mut().insert(guest.peer);
         keep_apart(&mut request);
         let last = guest.pass.unwelcome().is_some() && guest.version == Version::Http1;
-        let mut service = service.clone();
+        let interim = guest.interim.as_ref().and_then(|interim| interim.extend(&mut request));
+        let mut service = self.service.clone();
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
             let mut response = service.call(request).await?;
+            drop(interim);
             if last {
                 response
                     .headers_mut()
@@ -82,7 +106,36 @@ where
             let answer = Arc::new(Answer { drain, _entered: entered, _seat: seat });
             Ok(response.map(|body| Paced { body, answer }))
         }
-    })
+    }
+}
+
+impl<S: Clone> Clone for PerRequest<S> {
+    fn clone(&self) -> Self {
+        Self { service: self.service.clone(), guest: self.guest.clone() }
+    }
+}
+
+impl<S, B> Service<Request<RecvBody>> for PerRequest<S>
+where
+    S: Service<Request<server::Body>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+{
+    type Response = Response<Paced<B>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Paced<B>>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The clone that is called is asked.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RecvBody>) -> Self::Future {
+        Box::pin(self.answer(request))
+    }
 }
 
 /// Copies the head of a request, which else keeps the buffer that it was read into.

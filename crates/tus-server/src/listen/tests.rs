@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use super::*;
 
+mod interim;
 mod limits;
 mod streams;
 mod tls;
