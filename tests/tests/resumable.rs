@@ -53,4 +53,9 @@ cases![
     a_handler_that_panics_can_be_asked_again,
     a_restart_in_the_middle_loses_nothing,
     a_chunked_body_that_is_cut_completes_nothing,
+    a_refusal_of_who_asks_is_not_the_last_word,
+    what_is_repeated_has_no_cookies_and_no_inspection_shows_it,
+    conditions_are_those_of_the_first_request,
+    what_comes_in_parts_is_never_left_to_a_resource_that_knows_of_one,
+    what_is_not_ours_is_passed_on,
 ];

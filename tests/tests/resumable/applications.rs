@@ -92,13 +92,21 @@ impl Application for Axum {
         };
         let whoami = async |headers: HeaderMap| {
             let of = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
-            format!("{} {} {}\n", of("authorization"), of("content-language"), of("x-other"))
+            let who = of("authorization");
+            format!("{who} {} {} {}\n", of("content-language"), of("x-other"), of("if-match"))
+        };
+        let guarded = async |headers: HeaderMap, body: String| {
+            if !headers.contains_key("authorization") {
+                return (StatusCode::UNAUTHORIZED, [("www-authenticate", "Basic")], String::new());
+            }
+            (StatusCode::OK, [("set-cookie", "session=1")], format!("{} bytes\n", body.len()))
         };
         let app = Router::new()
             .route("/fragile", post(fragile))
             .route("/panicking", post(panicking))
             .route("/slow", post(slow))
             .route("/whoami", post(whoami))
+            .route("/guarded", post(guarded))
             .route("/large", post(async || "x".repeat(LARGE)))
             .merge(example_resumable::app(shelf));
         let server = Server::launch(App::new(Tus::builder()), move |_, launch| {
@@ -174,7 +182,16 @@ impl Application for Actix {
                             value.unwrap_or("-").to_owned()
                         };
                         let (who, language) = (of("authorization"), of("content-language"));
-                        format!("{who} {language} {}\n", of("x-other"))
+                        format!("{who} {language} {} {}\n", of("x-other"), of("if-match"))
+                    };
+                    let guarded = async |request: HttpRequest, body: String| {
+                        if !request.headers().contains_key("authorization") {
+                            let mut answer = HttpResponse::Unauthorized();
+                            return answer.insert_header(("www-authenticate", "Basic")).finish();
+                        }
+                        let mut answer = HttpResponse::Ok();
+                        answer.insert_header(("set-cookie", "session=1"));
+                        answer.body(format!("{} bytes\n", body.len()))
                     };
                     ActixApp::new()
                         .wrap(tus_actix::Resumable::new(tus.clone()))
@@ -182,6 +199,7 @@ impl Application for Actix {
                         .route("/panicking", web::post().to(panicking))
                         .route("/slow", web::post().to(slow))
                         .route("/whoami", web::post().to(whoami))
+                        .route("/guarded", web::post().to(guarded))
                         .route("/large", web::post().to(async || "x".repeat(LARGE)))
                         .configure(example_resumable_actix::configure(shelf))
                 }

@@ -197,7 +197,7 @@ pub(crate) async fn credentials_are_those_of_the_request_that_completes(
     }
     let last = append(&target, 0, "?1").with("X-Other", "last").with("Content-Language", "fr");
     let answer = ask(&server, last, b"x").await.expect(200);
-    assert_eq!(answer.text(), "- en last\n");
+    assert_eq!(answer.text(), "- en last -\n");
     server.stop().await;
 }
 
@@ -393,5 +393,77 @@ pub(crate) async fn a_chunked_body_that_is_cut_completes_nothing(application: &d
         assert!(open.offset() == 7 || by_reset, "{}", open.offset());
     }
     assert_eq!(asked.times.load(Ordering::SeqCst), 0);
+    server.stop().await;
+}
+
+pub(crate) async fn a_refusal_of_who_asks_is_not_the_last_word(application: &dyn Application) {
+    let (Started { server, .. }, _directory) = start(application);
+    let target = careful(&server, begin("POST", "/guarded", "?0")).await;
+    let stranger = ask(&server, append(&target, 0, "?1"), b"hello").await.expect(401);
+    assert_eq!(stranger.header("upload-complete"), Some("?0"));
+    assert_eq!(stranger.header("www-authenticate"), Some("Basic"));
+    let mine = append(&target, 5, "?1").with("Authorization", "mine");
+    let answer = ask(&server, mine, b"").await.expect(200);
+    assert_eq!(answer.text(), "5 bytes\n");
+    server.stop().await;
+}
+
+pub(crate) async fn what_is_repeated_has_no_cookies_and_no_inspection_shows_it(
+    application: &dyn Application,
+) {
+    let (Started { server, .. }, _directory) = start(application);
+    let head = begin("POST", "/guarded", "?0").with("Authorization", "mine");
+    let target = careful(&server, head).await;
+    let mine = append(&target, 0, "?1").with("Authorization", "mine");
+    let first = ask(&server, mine, b"hello").await.expect(200);
+    assert_eq!(first.header("set-cookie"), Some("session=1"));
+    let again = ask(&server, append(&target, 5, "?1"), b"").await.expect(200);
+    assert_eq!((again.text(), again.header("set-cookie")), ("5 bytes\n", None));
+    for head in [Head::new("HEAD", &target), Head::plain("HEAD", &target)] {
+        let inspected = ask(&server, head, b"").await;
+        assert_eq!(inspected.header("set-cookie"), None);
+        assert_eq!(inspected.offset(), 5);
+    }
+    server.stop().await;
+}
+
+pub(crate) async fn conditions_are_those_of_the_first_request(application: &dyn Application) {
+    let (Started { server, .. }, _directory) = start(application);
+    let head = begin("POST", "/whoami", "?0").with("If-Match", "\"v1\"");
+    let target = careful(&server, head).await;
+    let last = append(&target, 0, "?1").with("If-Match", "\"v2\"");
+    let answer = ask(&server, last, b"").await.expect(200);
+    assert_eq!(answer.text(), "- - - \"v1\"\n");
+    server.stop().await;
+}
+
+pub(crate) async fn what_comes_in_parts_is_never_left_to_a_resource_that_knows_of_one(
+    application: &dyn Application,
+) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut policy = Policy::default();
+    policy.min_size = 100;
+    let Started { server, .. } = application.start(directory.path(), policy);
+    let small = ask(&server, begin("POST", "/words", "?1"), b"one two").await.expect(201);
+    assert_eq!(small.header("upload-complete"), None, "not worth it");
+    let head = begin("POST", "/words", "?0").with("Upload-Length", 50);
+    let refused = ask(&server, head, b"one").await.expect(400);
+    assert_eq!(refused.header("upload-limit"), Some("min-size=100"));
+    assert_eq!(refused.header("upload-complete"), Some("?0"));
+    let unknown = ask(&server, begin("POST", "/words", "?0"), b"one").await.expect(201);
+    assert_eq!(unknown.header("upload-complete"), Some("?0"));
+    server.stop().await;
+}
+
+pub(crate) async fn what_is_not_ours_is_passed_on(application: &dyn Application) {
+    let (Started { server, .. }, directory) = start(application);
+    for head in [
+        begin("POST", "/words", "?1").with("Tus-Resumable", "1.0.0"),
+        begin("POST", "/words", "?1").with("Content-Type", "application/partial-upload"),
+    ] {
+        let answer = ask(&server, head, b"one").await.expect(201);
+        assert_eq!(answer.header("upload-complete"), None);
+    }
+    assert_eq!(ids(directory.path()), [""; 0]);
     server.stop().await;
 }

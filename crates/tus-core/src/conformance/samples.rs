@@ -81,7 +81,8 @@ pub(super) fn uploads(id: &UploadId) -> Vec<Upload> {
     let mut headers = HeaderMap::new();
     headers.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     let (uri, event) = (Uri::from_static("/a?b=%20"), "event".to_owned());
-    let origin = Origin { method: Method::PUT, uri, headers, event };
+    let mount = "/uploads".to_owned();
+    let origin = Origin { method: Method::PUT, uri, mount, headers, event };
     all.push(Upload { origin: Some(origin), ..upload(id) });
     for algorithm in Algorithm::ALL {
         let value = Digest { algorithm, value: (0..=u8::MAX).collect() };

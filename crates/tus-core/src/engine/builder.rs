@@ -227,6 +227,7 @@ fn check(policy: &Policy) -> Result<(), BuildError> {
         ("idle_timeout", policy.idle_timeout.is_zero(), zero),
         ("lease_wait", policy.lease_wait.is_zero(), zero),
         ("hook_timeout", policy.hook_timeout.is_zero(), zero),
+        ("handler_timeout", policy.handler_timeout.is_zero(), zero),
         ("sweep_every", policy.sweep_every.is_zero(), zero),
         ("sync_every", policy.sync_every == 0, zero),
         ("min_rate_over", policy.min_rate_over.is_zero(), zero),

@@ -106,7 +106,7 @@ pub(super) async fn make(
         expected_digest: create.whole.expected,
     };
     let origin = match create.elsewhere {
-        true => Some(handled::origin(&exchange.request, &tus.policy)?),
+        true => Some(handled::origin(exchange)?),
         false => None,
     };
     let (length, brings) = (new.length, create.content.and_then(|content| content.length));

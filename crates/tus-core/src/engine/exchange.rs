@@ -11,7 +11,7 @@ use crate::{
     hooks::{Action, HookError, Hooks as _, Intent, RequestContext},
     model::{Command, Outcome, Refusal, RequestId, Upload, UploadId},
     store::{Blocking, StoreError, StoreErrorKind},
-    wire::{Dialect, Mount, Offer, Understood},
+    wire::{Dialect, Interop, Mount, Offer, Understood},
 };
 
 /// One request on its way through the engine.
@@ -73,7 +73,7 @@ impl<'t> Exchange<'t> {
             (Command::Create(create), _) => {
                 return (create::create(self, create, body).await, None);
             }
-            (Command::Inspect, Some(id)) => inspect::inspect(self, &id).await,
+            (Command::Inspect, Some(id)) => inspect::inspect(self, &id, true).await,
             (Command::Append(append), Some(id)) => {
                 return (append::append(self, &id, append, body).await, None);
             }
@@ -87,7 +87,12 @@ impl<'t> Exchange<'t> {
             (Command::ReadOrInspect(command), Some(id)) => {
                 match read::read_complete(self, &id, &command).await {
                     Ok(Some((outcome, body))) => return (Ok(Done::Told(outcome)), body),
-                    Ok(None) => inspect::inspect(self, &id).await,
+                    // Somebody may only be looking whether it is there: a GET without any mark
+                    // of the protocol ends nobody's transfer.
+                    Ok(None) => {
+                        let marked = self.dialect != Dialect::Rufh(Interop::Final);
+                        inspect::inspect(self, &id, marked).await
+                    }
                     Err(refusal) => Err(refusal),
                 }
             }
@@ -99,7 +104,11 @@ impl<'t> Exchange<'t> {
     /// The record of an upload, without a lease: enough to authorize and to refuse from the head.
     pub(super) async fn peek(&self, id: &UploadId) -> Result<Arc<Upload>, Refusal> {
         let loaded = self.tus.meta.load(id).await;
-        loaded.map(|(upload, _)| Arc::new(upload)).map_err(|error| refuse(&error, "load", id))
+        let (upload, _) = loaded.map_err(|error| refuse(&error, "load", id))?;
+        match &upload.origin {
+            Some(origin) if origin.mount != self.mount.path() => Err(Refusal::NotFound),
+            _ => Ok(Arc::new(upload)),
+        }
     }
 
     /// Lets this request bring bytes, if there are not too many already.

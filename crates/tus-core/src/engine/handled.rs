@@ -6,6 +6,7 @@
 //! an empty request that completes it asks again, with the same event.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
     io,
@@ -15,7 +16,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, header, response};
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+    response,
+};
 use http_body::{Frame, SizeHint};
 use uuid::Uuid;
 
@@ -25,9 +29,9 @@ use super::{
     session::Session,
 };
 use crate::{
-    hooks::{Finished, HookError, RequestContext},
+    hooks::{Finished, HookError},
     interim::Interim,
-    model::{Origin, Outcome, Phase, Policy, Refusal, Rejection, Reply, UploadId},
+    model::{Origin, Outcome, Phase, Refusal, Rejection, Reply, UploadId},
     store::StoreError,
     wire,
 };
@@ -46,10 +50,13 @@ pub struct Resumed {
 }
 
 /// What is kept of a request to a resource of the application's.
-pub(super) fn origin(request: &RequestContext, policy: &Policy) -> Result<Origin, Refusal> {
+pub(super) fn origin(exchange: &Exchange<'_>) -> Result<Origin, Refusal> {
+    let (request, policy) = (&exchange.request, &exchange.tus.policy);
     let (headers, _) = wire::representation(request.headers());
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let origin = Origin { method, uri, headers, event: Uuid::new_v4().to_string() };
+    // Who is asked, the completing request says.
+    let uri = request.uri().path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    let (method, event) = (request.method().clone(), Uuid::new_v4().to_string());
+    let origin = Origin { method, uri, mount: exchange.mount.path().to_owned(), headers, event };
     if origin.size() > policy.max_metadata.max(Origin::FEW) {
         return Err(Refusal::MetadataTooLarge);
     }
@@ -80,21 +87,44 @@ where
         Ok(request) => request,
         Err(refusal) => return (Err(refusal), None),
     };
-    let (head, body) = handler(request).await.into_parts();
-    let taken = match take(body).await {
-        Ok(taken) => taken,
-        Err(error) => {
+    let answer = async {
+        let (head, body) = handler(request).await.into_parts();
+        take(body).await.map(|taken| (head, taken))
+    };
+    // Whoever asks for the upload meanwhile waits for the handler, so that must end one day.
+    let (head, taken) = match tokio::time::timeout(session.tus.policy.handler_timeout, answer).await
+    {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
             tracing::error!(upload = %session.upload.id, error, "the answer broke off");
             return (Err(Refusal::Internal), None);
         }
+        Err(_) => {
+            tracing::error!(upload = %session.upload.id, "the handler took too long");
+            return (Err(Refusal::Unavailable { retry_after: Duration::from_secs(1) }), None);
+        }
     };
-    let complete = !head.status.is_server_error();
+    let complete = is_last_word(head.status);
     let (reply, rest) = reply(head, taken);
     if complete && let Err(refusal) = keep(session, &reply, rest.is_none()).await {
         return (Err(refusal), None);
     }
     let (offset, location) = (session.stored.length, session.upload.url.clone());
     (Ok(Outcome::Answered { reply, offset, complete, location }), rest)
+}
+
+/// Whether an answer is about the upload, and not about the moment or about who asks: an upload must
+/// not be lost to a token that ran out, nor to a stranger who has none.
+fn is_last_word(status: StatusCode) -> bool {
+    let of_the_asker = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::TOO_EARLY,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    !status.is_server_error() && !of_the_asker.contains(&status)
 }
 
 /// Sees to it that the whole is what it has to be, and records what it is: the application may be
@@ -142,7 +172,7 @@ fn extensions(exchange: &Exchange<'_>, origin: &Origin, upload: &UploadId) -> Ex
 
 /// What of an answer was taken: all of it, or as much as may be kept and the rest.
 struct Taken<R> {
-    bytes: Bytes,
+    pieces: VecDeque<Bytes>,
     rest: Option<Pin<Box<R>>>,
 }
 
@@ -153,20 +183,21 @@ where
     R::Error: fmt::Display,
 {
     let mut body = Box::pin(body);
-    let mut bytes = BytesMut::new();
-    while bytes.len() <= Reply::MAX_STORED {
+    let (mut pieces, mut length) = (VecDeque::new(), 0_usize);
+    while length <= Reply::MAX_STORED {
         match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-            None => return Ok(Taken { bytes: bytes.freeze(), rest: None }),
+            None => return Ok(Taken { pieces, rest: None }),
             Some(Err(error)) => return Err(error.to_string()),
             Some(Ok(frame)) => {
                 // Trailers of an answer are not kept.
                 if let Ok(data) = frame.into_data() {
-                    bytes.extend_from_slice(&data);
+                    length = length.saturating_add(data.len());
+                    pieces.push_back(data);
                 }
             }
         }
     }
-    Ok(Taken { bytes: bytes.freeze(), rest: Some(body) })
+    Ok(Taken { pieces, rest: Some(body) })
 }
 
 /// The answer as it is kept and sent, and what of it is only sent.
@@ -178,11 +209,15 @@ fn reply<R>(head: response::Parts, taken: Taken<R>) -> (Reply, Option<Rest<R>>) 
     for name in about_it {
         headers.remove(name);
     }
-    let Taken { bytes, rest } = taken;
+    let Taken { pieces, rest } = taken;
     match rest {
-        None => (Reply { status: Some(status), headers, body: bytes }, None),
+        None => {
+            let mut body = BytesMut::new();
+            pieces.iter().for_each(|piece| body.extend_from_slice(piece));
+            (Reply { status: Some(status), headers, body: body.freeze() }, None)
+        }
         Some(rest) => {
-            let rest = Rest { first: Some(bytes), rest };
+            let rest = Rest { first: pieces, rest };
             (Reply { status: Some(status), headers, body: Bytes::new() }, Some(rest))
         }
     }
@@ -230,11 +265,16 @@ fn storable(reply: &Reply, whole: bool) -> Reply {
         let headers = reply.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
         headers.sum::<usize>() + reply.body.len()
     };
-    if whole && size(reply) <= Reply::MAX_STORED {
-        return reply.clone();
+    let mut reply = reply.clone();
+    // For the one who asked; and of the moment.
+    for name in ["set-cookie", "authentication-info", "proxy-authenticate", "date"] {
+        reply.headers.remove(name);
+    }
+    if whole && size(&reply) <= Reply::MAX_STORED {
+        return reply;
     }
     tracing::warn!("the answer is larger than what is kept of one to be repeated");
-    let mut kept = Reply { body: Bytes::new(), ..reply.clone() };
+    let mut kept = Reply { body: Bytes::new(), ..reply };
     for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
         kept.headers.remove(name);
     }
@@ -305,7 +345,7 @@ impl Reply {
 
 /// The bytes of an answer that is too large to be kept.
 pub(super) struct Rest<R> {
-    first: Option<Bytes>,
+    first: VecDeque<Bytes>,
     rest: Pin<Box<R>>,
 }
 
@@ -352,7 +392,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut self.0 {
             Said::Ours(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Said::Theirs(Rest { first, rest }) => match first.take() {
+            Said::Theirs(Rest { first, rest }) => match first.pop_front() {
                 Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
                 None => rest.as_mut().poll_frame(cx).map_err(|error| error.to_string().into()),
             },
@@ -362,7 +402,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Said::Ours(body) => body.is_end_stream(),
-            Said::Theirs(Rest { first, rest }) => first.is_none() && rest.is_end_stream(),
+            Said::Theirs(Rest { first, rest }) => first.is_empty() && rest.is_end_stream(),
         }
     }
 
@@ -370,7 +410,7 @@ where
         match &self.0 {
             Said::Ours(body) => body.size_hint(),
             Said::Theirs(Rest { first, rest }) => {
-                let before = first.as_ref().map_or(0, |first| first.len() as u64);
+                let before: u64 = first.iter().map(|piece| piece.len() as u64).sum();
                 let after = rest.size_hint();
                 let mut hint = SizeHint::new();
                 hint.set_lower(after.lower().saturating_add(before));

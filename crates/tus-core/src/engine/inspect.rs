@@ -15,7 +15,11 @@ use crate::{
 ///
 /// An open upload is asked for under its lease, so that its holder stores what it has first; the
 /// offset told is then the one at which a PATCH can go on.
-pub(super) async fn inspect(exchange: &Exchange<'_>, id: &UploadId) -> Result<Outcome, Refusal> {
+pub(super) async fn inspect(
+    exchange: &Exchange<'_>,
+    id: &UploadId,
+    preempt: bool,
+) -> Result<Outcome, Refusal> {
     let tus = exchange.tus;
     let upload = exchange.peek(id).await?;
     exchange.authorize(Action::Inspect, Some(&upload)).await?;
@@ -25,11 +29,12 @@ pub(super) async fn inspect(exchange: &Exchange<'_>, id: &UploadId) -> Result<Ou
         let modified = modified(exchange, &upload).await?;
         return view(exchange, &upload, 0, modified);
     }
-    let session = Session::open_peeked(tus, &upload).await.map_err(|refusal| match refusal {
-        // It was found whole, and is no more: that is not this request's doing.
-        Refusal::WholeDigestMismatch => Refusal::Gone(GoneReason::DigestMismatch),
-        refusal => refusal,
-    })?;
+    let session =
+        Session::open_peeked_as(tus, &upload, preempt).await.map_err(|refusal| match refusal {
+            // It was found whole, and is no more: that is not this request's doing.
+            Refusal::WholeDigestMismatch => Refusal::Gone(GoneReason::DigestMismatch),
+            refusal => refusal,
+        })?;
     let (upload, stored) = (Arc::new(session.upload.clone()), session.stored);
     session.release().await;
     // Recovery may have found it whole.

@@ -335,6 +335,7 @@ impl Tus {
             Err(refusal) => (Err(refusal), None, None),
         };
         let refused = outcome.is_err();
+        // The application grants by itself who may read its answers.
         let theirs = matches!(outcome, Ok(Outcome::Answered { .. }));
         let broken =
             matches!(outcome, Err(Refusal::BodyIdle | Refusal::BodySlow | Refusal::Draining));
@@ -343,7 +344,9 @@ impl Tus {
         if download.is_none() && !is_head && !theirs {
             wire::add_content_digest(&mut answer, dialect, wanted);
         }
-        wire::add_cors(&inner.policy.cors, preflight, &cors_request, &mut answer.headers);
+        if !theirs {
+            wire::add_cors(&inner.policy.cors, preflight, &cors_request, &mut answer.headers);
+        }
         // A client that is still sending may not look at the answer before it is done, and a
         // connection closed on it would take the answer away.
         if refused && !broken {

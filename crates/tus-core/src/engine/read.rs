@@ -5,7 +5,10 @@ use super::{
 use crate::{
     hooks::Action,
     model::{GoneReason, Outcome, Phase, Read, ReadView, Refusal, UploadId},
-    protocol::read::{self, Selection},
+    protocol::{
+        limits,
+        read::{self, Selection},
+    },
 };
 
 /// Sends the bytes of an upload if it is complete; `None` if it is not.
@@ -69,6 +72,7 @@ pub(super) async fn read(
         etag,
         filename: upload.metadata.filename().map(|name| name.into_owned()),
         filetype: upload.metadata.filetype().map(|kind| kind.into_owned()),
+        limits: limits::told(&exchange.tus.policy, upload.max_size, None, exchange.tus.now()),
     };
     Ok((Outcome::Read(view), Some(body)))
 }

@@ -72,12 +72,26 @@ impl<'t> Session<'t> {
         Self::lease_peeked(tus, peeked).await?.recovered().await
     }
 
+    /// As [`open_peeked`](Self::open_peeked); waits for the holder instead, if that is wanted.
+    pub(super) async fn open_peeked_as(
+        tus: &'t Arc<Inner>,
+        peeked: &Upload,
+        preempt: bool,
+    ) -> Result<Self, Refusal> {
+        let how = Acquire { preempt, ..Self::preempting(tus) };
+        Self::lease_as(tus, peeked, how).await?.recovered().await
+    }
+
     /// As [`open_peeked`](Self::open_peeked), without looking at the bytes.
     pub(super) async fn lease_peeked(
         tus: &'t Arc<Inner>,
         peeked: &Upload,
     ) -> Result<Self, Refusal> {
-        let session = Self::lease(tus, &peeked.id, Self::preempting(tus)).await?;
+        Self::lease_as(tus, peeked, Self::preempting(tus)).await
+    }
+
+    async fn lease_as(tus: &'t Arc<Inner>, peeked: &Upload, how: Acquire) -> Result<Self, Refusal> {
+        let session = Self::lease(tus, &peeked.id, how).await?;
         let found = &session.upload;
         if found.created_at == peeked.created_at && found.owner == peeked.owner {
             return Ok(session);

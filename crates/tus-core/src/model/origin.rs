@@ -14,7 +14,9 @@ pub struct Origin {
     /// Its path and query, as the application sees it.
     #[serde(with = "uri")]
     pub uri: Uri,
-    /// What it says of the representation.
+    /// The path below which its upload was told to live: another application's may share the store.
+    pub mount: String,
+    /// What it says of the representation, and on which conditions it is meant.
     #[serde(
         default,
         skip_serializing_if = "HeaderMap::is_empty",

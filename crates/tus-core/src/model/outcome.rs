@@ -168,6 +168,8 @@ pub(crate) struct ReadView {
     pub filename: Option<String>,
     /// The client's idea of the media type.
     pub filetype: Option<String>,
+    /// What bounds the upload.
+    pub limits: UploadLimits,
 }
 
 /// Why a request is refused, by meaning; status and text are chosen by the wire.

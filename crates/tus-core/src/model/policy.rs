@@ -99,6 +99,9 @@ pub struct Policy {
     pub finish_wait: Duration,
     /// How long one call of a hook may take; then it counts as failed. Default 60 s.
     pub hook_timeout: Duration,
+    /// How long an application's own handler may take to process an upload; then its client hears
+    /// 503, and may have it asked again. Default 1 hour.
+    pub handler_timeout: Duration,
     /// For how long the answer of an application's own handler is kept, so that a client that lost
     /// it gets it again. Default 1 hour.
     pub remember: Duration,
@@ -150,6 +153,7 @@ impl Default for Policy {
             lease_wait: Duration::from_secs(5),
             finish_wait: Duration::from_secs(5),
             hook_timeout: Duration::from_secs(60),
+            handler_timeout: Duration::from_secs(3600),
             remember: Duration::from_secs(3600),
             progress_every: Duration::from_secs(1),
             sync_every: 64 << 20,

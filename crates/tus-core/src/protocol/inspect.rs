@@ -36,7 +36,8 @@ pub(crate) fn view(
         Phase::Complete { .. } => return Err(Refusal::Locked),
         Phase::Announced { reply, .. } => {
             view.offset = upload.length;
-            view.reply = Some(reply.clone());
+            // What the application has answered is for whoever asks it.
+            view.reply = upload.origin.is_none().then(|| reply.clone());
             view.complete = true;
         }
         Phase::Refused { rejection, .. } => return Err(Refusal::refused(rejection)),

@@ -14,10 +14,6 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 
 /// Adds what the policy grants to the origin that asks.
 pub(crate) fn add_cors(cors: &Cors, preflight: bool, request: &HeaderMap, answer: &mut HeaderMap) {
-    // An application that answers by itself has said what it grants.
-    if answer.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-        return;
-    }
     let Some(origin) = granted(cors, request, answer) else {
         return;
     };

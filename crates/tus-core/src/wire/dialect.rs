@@ -58,6 +58,10 @@ pub(crate) fn write(dialect: Dialect, offer: &Offer, outcome: Result<Outcome, Re
         (Dialect::Tus | Dialect::Discovery { .. }, outcome) => tus1::write(outcome),
     };
     if theirs {
+        if dialect == Dialect::Tus {
+            let version = HeaderValue::from_static(names::VERSION);
+            answer.headers.insert(&names::TUS_RESUMABLE, version);
+        }
         return answer;
     }
     let headers = &mut answer.headers;
@@ -100,9 +104,12 @@ fn overrides(head: &Head<'_>, offer: &Offer) -> bool {
 
 /// Whether a head has what only RUFH has.
 fn marked(headers: &HeaderMap) -> bool {
+    is_partial(headers) || rufh::says_completeness(headers)
+}
+
+fn is_partial(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     kind.is_some_and(|kind| fields::is_media_type(kind, names::PARTIAL_UPLOAD))
-        || rufh::says_completeness(headers)
 }
 
 /// Whether a request to a resource of the application's begins an upload (RUFH, section 4.2).
@@ -114,9 +121,12 @@ pub(crate) fn begins(method: &Method, headers: &HeaderMap, min_size: u64) -> boo
     if safe.contains(method) || *method == Method::DELETE {
         return false;
     }
+    // Another protocol's, or another server's upload behind a route of the application's.
+    if headers.contains_key(&names::TUS_RESUMABLE) || is_partial(headers) {
+        return false;
+    }
     let interop = Interop::of(headers).unwrap_or(Interop::Final);
-    rufh::length_of_creation(headers, interop)
-        .is_some_and(|length| length.is_none_or(|length| length >= min_size))
+    rufh::size_of_creation(headers, interop).is_some_and(|size| size >= min_size)
 }
 
 /// Tells in an answer to OPTIONS that a resource takes resumable uploads, and what bounds them

@@ -45,6 +45,11 @@ impl Mount {
         Self { path, public, client: forwarded.client }
     }
 
+    /// The path prefix on our side.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The client's address: the peer's, or what trusted proxies say.
     pub(crate) fn client(&self) -> Option<IpAddr> {
         self.client

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::model::{
     Append, Command, Completes, Content, Create, CreateKind, Extension, Outcome, Refusal,
-    UploadLimits, UploadView,
+    Rejection, UploadLimits, UploadView,
 };
 
 pub(super) use completeness::says_completeness;
@@ -95,13 +95,18 @@ fn read_create(head: &Head<'_>, offer: &Offer, interop: Interop) -> Result<Creat
     })
 }
 
-/// What is known of the length when a head begins an upload; `None` if it begins none.
-pub(super) fn length_of_creation(headers: &HeaderMap, interop: Interop) -> Option<Option<u64>> {
+/// The size that an upload has which this head begins, as far as that decides whether it is worth
+/// being resumed; `None` if it begins none.
+///
+/// What comes in more than one request cannot be left to a resource that knows of one.
+pub(super) fn size_of_creation(headers: &HeaderMap, interop: Interop) -> Option<u64> {
     let completes = completeness::of_creation(headers, interop).ok()?;
+    if completes != Completes::WithThisBody {
+        return Some(u64::MAX);
+    }
     let said = structured::integer(headers, &names::UPLOAD_LENGTH);
     let content = fields::single(headers, &header::CONTENT_LENGTH).ok().flatten();
-    let content = content.and_then(fields::integer);
-    Some(said.or(content.filter(|_| completes == Completes::WithThisBody)))
+    Some(said.or(content.and_then(fields::integer)).unwrap_or(u64::MAX))
 }
 
 /// What a head says of the representation (RFC 9110, section 8.3 to 8.7; RFC 9530, section 3),
@@ -110,7 +115,9 @@ pub(crate) fn representation(headers: &HeaderMap) -> (HeaderMap, HeaderMap) {
     let (mut about, mut rest) = (HeaderMap::new(), HeaderMap::new());
     for (name, value) in headers {
         let text = name.as_str();
-        let of_content = text.starts_with("content-") || name == "repr-digest";
+        // Its conditions (RFC 9110, section 13) are part of what was asked for.
+        let of_content = ["content-", "if-"].iter().any(|start| text.starts_with(start))
+            || name == "repr-digest";
         let of_message = [
             header::CONTENT_LENGTH,
             header::TRANSFER_ENCODING,
@@ -204,7 +211,16 @@ pub(super) fn write(outcome: Result<Outcome, Refusal>, interop: Interop) -> Answ
             answer
         }
         Ok(Outcome::Inspected(view)) => inspected(&view, interop),
-        Ok(Outcome::Read(view)) => download::download(&view),
+        Ok(Outcome::Read(view)) => {
+            // A GET tells as much as a HEAD (section 4.3.2).
+            let mut answer = download::download(&view);
+            let headers = &mut answer.headers;
+            headers.insert(&names::UPLOAD_OFFSET, view.length.into());
+            headers.insert(&names::UPLOAD_LENGTH, view.length.into());
+            completeness::add(headers, true, interop);
+            add_limits(headers, &view.limits, interop);
+            answer
+        }
         Ok(Outcome::NotModified { etag }) => download::not_modified(etag),
         Err(refusal) => refused(&refusal, interop),
     };
@@ -228,6 +244,14 @@ fn inspected(view: &UploadView, interop: Interop) -> Answer {
 
 /// A refusal, with what its client needs to go on.
 fn refused(refusal: &Refusal, interop: Interop) -> Answer {
+    // Who hides an upload says what is said of an unknown one.
+    let hides = |rejection: &Rejection| {
+        rejection.status == StatusCode::NOT_FOUND && rejection.body == Rejection::NOT_FOUND
+    };
+    let refusal = match refusal {
+        Refusal::Rejected(rejection) if hides(rejection) => &Refusal::NotFound,
+        refusal => refusal,
+    };
     let mut answer = problem::answer(refusal);
     let headers = &mut answer.headers;
     // Nothing is said of what is not there. An application that refuses the finished upload has
