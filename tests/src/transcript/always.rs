@@ -153,10 +153,10 @@ fn rufh(asked: &Asked, version: Option<u64>, got: &Received, must: &mut impl FnM
     must(!has(foreign), "completeness is said in the words of the version");
     let complete = completeness(got, version);
     must(has(own) == complete.is_some(), "completeness is ?0 or ?1, once");
-    let download = asked.method == Method::GET && matches!(status, 200 | 206 | 304);
     let success = (200..300).contains(&status);
-    if (asked.method == Method::DELETE && success) || download {
-        must(complete.is_none(), "a download and a DELETE say no completeness");
+    let download = asked.method == Method::GET && matches!(status, 200 | 206 | 304);
+    if (asked.method == Method::DELETE && success) || status == 304 {
+        must(complete.is_none(), "a 304 and a DELETE say no completeness");
     } else if success {
         must(complete.is_some(), "a success says whether the upload is complete");
         must(has("upload-offset"), "and how far it is");

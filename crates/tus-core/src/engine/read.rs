@@ -19,6 +19,7 @@ pub(super) async fn read_complete(
 ) -> Result<Option<(Outcome, Option<Body>)>, Refusal> {
     let upload = exchange.peek(id).await?;
     match upload.phase {
+        _ if !exchange.offer.download => Ok(None),
         // What the application has processed, nobody keeps.
         Phase::Announced { .. } if upload.origin.is_none() => {
             read(exchange, id, command).await.map(Some)

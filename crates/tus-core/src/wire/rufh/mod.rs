@@ -62,7 +62,7 @@ pub(super) fn read(
             bare::check(head.headers, interop)?;
             match *method {
                 Method::DELETE => Command::Terminate,
-                Method::GET if offer.download => Command::ReadOrInspect(fields::read(head.headers)),
+                Method::GET => Command::ReadOrInspect(fields::read(head.headers)),
                 _ => Command::Inspect,
             }
         }
