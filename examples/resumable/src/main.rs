@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use example_resumable::{Shelf, app};
 use tokio::net::TcpListener;
+use tus_axum::interim;
 use tus_core::{Expiry, Policy, Tus};
 use tus_fs::FsStore;
 
@@ -27,7 +28,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let listener = TcpListener::bind(&address).await?;
     println!("http://{}/", listener.local_addr()?);
-    axum::serve(listener, app)
+    // And the one by which clients hear the URL of their upload while they send it.
+    let listener = interim::Listener::new(listener);
+    axum::serve(listener, app.into_make_service_with_connect_info::<interim::Connection>())
         .with_graceful_shutdown(async move {
             tokio::signal::ctrl_c().await.ok();
             tus.drain(Duration::from_secs(30)).await;

@@ -28,6 +28,7 @@ pub struct Origin {
     pub event: String,
 }
 
+#[cfg(feature = "engine")]
 impl Origin {
     /// Bytes that keeping it takes, roughly.
     pub(crate) fn size(&self) -> usize {
