@@ -11,6 +11,8 @@
 mod applications;
 #[path = "resumable/cases.rs"]
 mod cases;
+#[path = "resumable/engine.rs"]
+mod engine;
 #[path = "resumable/finish.rs"]
 mod finish;
 
