@@ -6,8 +6,12 @@ server=${1%/} insistent=${2%/} work=$3
 mkdir -p "$work"
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 modern=$(port) plain=$(port)
+# Its workers write the bodies that it buffers; as root they would be somebody who may not.
+user=
+if [ "$(id -u)" = 0 ]; then user="user root;"; fi
 cat >"$work/nginx.conf" <<CONF
 daemon off;
+$user
 pid $work/nginx.pid;
 error_log $work/error.log;
 events {}
