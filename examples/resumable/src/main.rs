@@ -4,7 +4,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use example_resumable::{Shelf, app};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tus_axum::interim;
 use tus_core::{Expiry, Policy, Tus};
 use tus_fs::FsStore;
@@ -26,13 +29,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The line that it takes.
     let app = tus_axum::resumable(app(Shelf { directory: files }), tus.clone());
 
+    let mut stop = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(&address).await?;
     println!("http://{}/", listener.local_addr()?);
     // And the one by which clients hear the URL of their upload while they send it.
     let listener = interim::Listener::new(listener);
     axum::serve(listener, app.into_make_service_with_connect_info::<interim::Connection>())
         .with_graceful_shutdown(async move {
-            tokio::signal::ctrl_c().await.ok();
+            tokio::select! {
+                _ = stop.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
             tus.drain(Duration::from_secs(30)).await;
         })
         .await?;
