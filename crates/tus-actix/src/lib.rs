@@ -10,6 +10,9 @@
 //! # }
 //! ```
 //!
+//! And every handler that the application has already becomes resumable by one line more, without
+//! being touched: see [`Resumable`].
+//!
 //! The scope also works inside other scopes and behind middleware. actix-web and the engine have
 //! different extension maps, so what a middleware attaches to a request is handed over by a
 //! closure: see [`scope_with`].

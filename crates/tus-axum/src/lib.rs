@@ -10,6 +10,9 @@
 //! # }
 //! ```
 //!
+//! And every handler that the application has already becomes resumable by one line more, without
+//! being touched: see [`resumable`].
+//!
 //! The routes also work inside [`Router::nest`], under paths with captures, and behind layers of
 //! the application's own: whatever a layer puts into the request's extensions is there for the
 //! hooks, in [`RequestContext::extensions`](tus_core::RequestContext::extensions). axum's body

@@ -5,7 +5,8 @@
 //! An application mounts a [`Tus`] with an adapter (`tus-axum`, `tus-actix`), as a tower
 //! [service](Tus::service), or calls [`Tus::handle`] itself. It gives it a store (`tus-fs`, or one
 //! of its own, see [`store`]), a [`Policy`], and [hooks](Hooks) for the moments in which it has
-//! its say.
+//! its say. Clients speak tus 1.0.0 or the IETF's draft *Resumable Uploads for HTTP* (RUFH) on the same
+//! URLs.
 //!
 //! # The house
 //!
