@@ -12,6 +12,7 @@ mod repeats;
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ::bytes::Bytes;
@@ -44,8 +45,11 @@ impl Home {
         self.uploads().join(name)
     }
 
+    /// A builder that waits for a lock: a process that another test starts holds, until it runs
+    /// its own program, whatever was open when it was made, the lock of a dropped store as well.
     fn builder(&self) -> FsStoreBuilder {
-        FsStore::builder(self.uploads()).boot_id("first boot")
+        let patient = FsStore::builder(self.uploads()).wait_for_lock(Duration::from_secs(20));
+        patient.boot_id("first boot")
     }
 
     async fn store(&self) -> FsStore {

@@ -34,7 +34,7 @@ async fn directories_and_files_are_made_for_their_owner_alone() {
 async fn a_second_store_on_one_directory_is_refused_until_the_first_is_dropped() {
     let home = Home::new();
     let first = home.store().await;
-    let error = home.builder().open().await.unwrap_err();
+    let error = home.builder().wait_for_lock(Duration::ZERO).open().await.unwrap_err();
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("is in use by another process; stop it, or wait"), "{text}");
@@ -42,7 +42,7 @@ async fn a_second_store_on_one_directory_is_refused_until_the_first_is_dropped()
 
     let clone = first.clone();
     drop(first);
-    assert!(home.builder().open().await.is_err());
+    assert!(home.builder().wait_for_lock(Duration::ZERO).open().await.is_err());
     drop(clone);
     home.store().await;
 }
@@ -67,7 +67,10 @@ async fn an_open_writer_holds_the_directory() {
     let at = create(&store, &upload("u")).await.unwrap();
     let writer = store.open(&at, 0, Blocking::InPlace).await.unwrap();
     drop(store);
-    assert!(matches!(home.builder().open().await, Err(OpenError::InUse { .. })));
+    assert!(matches!(
+        home.builder().wait_for_lock(Duration::ZERO).open().await,
+        Err(OpenError::InUse { .. })
+    ));
     drop(writer);
     home.store().await;
 }
