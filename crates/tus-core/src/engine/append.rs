@@ -47,14 +47,8 @@ where
     let mut transfer = exchange.transfer(Some(id))?;
     transfer.belongs_to(upload.owner.as_deref(), &tus.policy)?;
     let mut session = Session::open_peeked(tus, &upload).await?;
-    match append_leased(exchange, &mut session, &append, body).await {
-        Ok(None) => Ok(Done::Whole(Box::new(session))),
-        outcome => {
-            session.release().await;
-            // It was some, or an error.
-            outcome.and_then(|outcome| outcome.ok_or(Refusal::Internal)).map(Done::Told)
-        }
-    }
+    let outcome = append_leased(exchange, &mut session, &append, body).await;
+    Done::of(session, outcome).await
 }
 
 /// Takes a digest of the whole that is named late only where earlier bytes can be read for it.

@@ -111,7 +111,7 @@ pub(super) async fn remove_unwanted(session: &mut Session<'_>) -> Result<(), Ref
 }
 
 /// Bytes that storing headers and body takes, roughly.
-fn stored_size(headers: &HeaderMap, body: &[u8]) -> usize {
+pub(super) fn stored_size(headers: &HeaderMap, body: &[u8]) -> usize {
     let headers: usize = headers.iter().map(|(n, v)| n.as_str().len() + v.len()).sum();
     headers + body.len()
 }

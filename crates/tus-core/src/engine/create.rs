@@ -72,14 +72,8 @@ where
     }
     let first = First { content, completes, offset: brought, known };
     let mut session = Session::open(tus, &upload.id, Session::preempting(tus)).await?;
-    match fill(exchange, &mut session, first, body).await {
-        Ok(None) => Ok(Done::Whole(Box::new(session))),
-        outcome => {
-            session.release().await;
-            // It was some, or an error.
-            outcome.and_then(|outcome| outcome.ok_or(Refusal::Internal)).map(Done::Told)
-        }
-    }
+    let outcome = fill(exchange, &mut session, first, body).await;
+    Done::of(session, outcome).await
 }
 
 /// Asks the application, then makes the object and the record, in this order: a record never
@@ -221,8 +215,8 @@ where
     let content = content.unwrap_or(Content::empty());
     let brought = content != Content::empty();
     let settlement = receive_first(exchange, session, content, completes, body).await;
-    let (kept, stopped) = match settlement.map(|settlement| (settlement.offset, settlement)) {
-        Ok((kept, Settlement { refusal: None, completes, .. })) => {
+    let (kept, stopped) = match settlement {
+        Ok(Settlement { refusal: None, completes, offset: kept, .. }) => {
             if completes && session.upload.origin.is_some() {
                 return Ok(None);
             }
@@ -231,7 +225,7 @@ where
             }
             (kept, None)
         }
-        Ok((kept, Settlement { refusal: Some(refusal), ends, .. })) => {
+        Ok(Settlement { refusal: Some(refusal), ends, offset: kept, .. }) => {
             if ends || !is_kept(&refusal, kept, known) {
                 // Nobody will ever learn its URL, or it has outgrown itself: there is no upload.
                 let reason = if ends { GoneReason::Outgrown } else { GoneReason::Terminated };

@@ -34,6 +34,27 @@ pub(super) enum Done<'t> {
     Whole(Box<Session<'t>>),
 }
 
+impl<'t> Done<'t> {
+    /// What came of a request under this lease, which is let go of unless the application is to go
+    /// on with it (`None`).
+    pub(super) async fn of(
+        session: Session<'t>,
+        outcome: Result<Option<Outcome>, Refusal>,
+    ) -> Result<Self, Refusal> {
+        match outcome {
+            Ok(None) => Ok(Self::Whole(Box::new(session))),
+            Ok(Some(outcome)) => {
+                session.release().await;
+                Ok(Self::Told(outcome))
+            }
+            Err(refusal) => {
+                session.release().await;
+                Err(refusal)
+            }
+        }
+    }
+}
+
 /// What came in.
 pub(super) struct Arrived {
     pub(super) dialect: Dialect,

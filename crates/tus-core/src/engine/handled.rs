@@ -38,8 +38,8 @@ use crate::{
 
 /// Which upload a handler is given, in the extensions of its request.
 ///
-/// A handler is asked at least once: after a crash, or an answer of 500 or above, again, when a
-/// client comes back for it. Drop a repeat by [`event_id`](Self::event_id).
+/// A handler is asked at least once: after a crash, or an answer that was not the last word, again,
+/// when a client comes back for it. Drop a repeat by [`event_id`](Self::event_id).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resumed {
@@ -261,10 +261,7 @@ async fn keep(session: &mut Session<'_>, reply: &Reply, whole: bool) -> Result<(
 
 /// What of an answer fits into a record: all of it, or its head, or its status.
 fn storable(reply: &Reply, whole: bool) -> Reply {
-    let size = |reply: &Reply| {
-        let headers = reply.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-        headers.sum::<usize>() + reply.body.len()
-    };
+    let size = |reply: &Reply| complete::stored_size(&reply.headers, &reply.body);
     let mut reply = reply.clone();
     // For the one who asked; and of the moment.
     for name in ["set-cookie", "authentication-info", "proxy-authenticate", "date"] {

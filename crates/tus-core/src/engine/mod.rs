@@ -44,7 +44,10 @@ pub use sweep::SweepReport;
 
 use crate::{
     hooks::HookSet,
-    model::{Algorithm, Discovery, Extension, Outcome, Policy, Refusal, RequestId, Timestamp},
+    model::{
+        Algorithm, Discovery, Extension, Outcome, Policy, Refusal, RequestId, Timestamp,
+        UploadLimits,
+    },
     protocol::{expire, limits},
     store::{Blocking, ChunkStore, Locker, MetaStore},
     wire::{self, Answer, Head, Mount, Offer, Target},
@@ -191,7 +194,8 @@ impl Tus {
     /// the path, the query and the representation headers of the one that began it, and with
     /// everything else of the one that ended it, credentials above all; its extensions hold
     /// [`Resumed`]. What it answers is the client's answer, and is stored to be repeated. After 500
-    /// or above the upload stays open, and the client can have the handler asked again.
+    /// or above, and after what is about who asks and when (401, 403, 407, 408, 425, 429), the upload
+    /// stays open, and the client can have the handler asked again.
     ///
     /// As [`handle`](Self::handle), it must be driven to its end; the handler is part of it.
     pub async fn resume<B, H, F, R>(
@@ -237,10 +241,8 @@ impl Tus {
     /// Tells in an answer to OPTIONS that the resource takes resumable uploads, and what bounds
     /// them (RUFH, section 4.1.4).
     pub fn advertise(&self, headers: &mut HeaderMap) {
-        let policy = &self.0.policy;
-        let at_first = expire::first_expiry(policy, Timestamp::EPOCH);
-        if policy.rufh {
-            wire::advertise(headers, &limits::told(policy, None, at_first, Timestamp::EPOCH));
+        if self.0.policy.rufh {
+            wire::advertise(headers, &self.0.announced_limits());
         }
     }
 
@@ -409,12 +411,16 @@ impl Inner {
         (self.clock)()
     }
 
+    /// What bounds an upload that would be made now.
+    fn announced_limits(&self) -> UploadLimits {
+        let expires_at = expire::first_expiry(&self.policy, Timestamp::EPOCH);
+        limits::told(&self.policy, None, expires_at, Timestamp::EPOCH)
+    }
+
     /// What is offered: the intersection of policy, store and adapter.
     fn offer(&self, trailers: bool) -> Offer {
         let policy = &self.policy;
         let store = self.chunks.capabilities();
-        // As if an upload were made now: what is announced holds for it.
-        let at_first = expire::first_expiry(policy, Timestamp::EPOCH);
         let table = [
             (Extension::Creation, true),
             (Extension::CreationWithUpload, policy.creation_with_upload),
@@ -431,7 +437,7 @@ impl Inner {
             extensions: offered.map(|(extension, _)| extension).collect(),
             max_size: policy.max_size,
             algorithms: if policy.checksum { Algorithm::ALL.to_vec() } else { Vec::new() },
-            limits: limits::told(policy, None, at_first, Timestamp::EPOCH),
+            limits: self.announced_limits(),
         };
         Offer {
             discovery,
